@@ -1,0 +1,190 @@
+"""Who may do what, judged from an event and its past alone (AUTH-1, AUTH-2, AUTH-5, AUTH-6).
+
+The owner (the key that signed the genesis) may do everything. An admin may change fields, grant
+read and update, make epochs and remove; only the owner makes admins. An updater may change fields,
+make epochs and remove. Being allowed to read opens sealed values and nothing else.
+
+A grant counts for an event only if it is in the event's past. What an author had not seen gives no
+right, so every node that has the event (and, by ORD-1, its past) comes to the same verdict, in
+whatever order things arrived (I-03).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from dinemic_engine.canonical import Sealed
+from dinemic_engine.errors import Reason, Unauthorized
+from dinemic_engine.event import (
+    ADMIN,
+    READ,
+    UPDATE,
+    Create,
+    Delete,
+    Epoch,
+    Event,
+    Grant,
+    Op,
+    Remove,
+    Set,
+)
+from dinemic_engine.ids import AuthorId, EventId, ObjectId, short
+from dinemic_engine.log import covers
+from dinemic_engine.store import keyspace
+from dinemic_engine.store.keyspace import ObjectRow, Place
+from dinemic_engine.store.overlay import Readable
+
+WRITERS: Final = (UPDATE, ADMIN)
+GRANTERS: Final = (ADMIN,)
+
+
+class Granted(NamedTuple):
+    """One grant as its row tells it."""
+
+    role: int
+    author: AuthorId
+    subject: ObjectId
+    suite: int
+    sealing: bytes
+    t: int
+    event: EventId
+    op: int
+    chain: int
+    seq: int
+
+
+def judge(rows: Readable, row: ObjectRow, event: Event, place: Place) -> bool:
+    """Whether the author held the role of every op; False is a stranger's write an open rule lets in.
+
+    Raises:
+        Unauthorized: the event is refused, by every node and for ever (T1).
+    """
+    if event.author == row.owner:
+        for op in event.ops:
+            if type(op) is Set:
+                if type(op.value) is Sealed:
+                    _check_epoch(rows, row, event, place, op.value)
+            elif type(op) is Epoch:
+                _check_recipients(rows, row, event, place, op)
+            elif type(op) is Grant and op.signing == row.owner:
+                raise Unauthorized(Reason.OWNER_GRANT, "the owner needs and takes no grant")
+        return True
+    writer = holds(rows, place, event.author, WRITERS)
+    for op in event.ops:
+        _judge_op(rows, row, event, place, op, writer=writer)
+    return writer
+
+
+def judge_in_genesis(event: Event, op: Op) -> None:
+    """Check one op of a genesis: its author is the owner, who grants others and not itself.
+
+    Raises:
+        Unauthorized: the owner grants itself a role.
+    """
+    if isinstance(op, Grant) and op.signing == event.author:
+        raise Unauthorized(Reason.OWNER_GRANT, "the owner needs and takes no grant")
+
+
+def _judge_op(
+    rows: Readable, row: ObjectRow, event: Event, place: Place, op: Op, *, writer: bool
+) -> None:
+    match op:
+        case Set() | Delete():
+            if not writer and not row.policy.opens(op.field):
+                raise Unauthorized(
+                    Reason.UNAUTHORIZED, f"{short(event.author)} holds no update grant"
+                )
+            if isinstance(op, Set) and isinstance(op.value, Sealed):
+                _check_epoch(rows, row, event, place, op.value)
+        case Grant(role=role):
+            if not holds(rows, place, event.author, GRANTERS):
+                raise Unauthorized(
+                    Reason.ACCESS_CHANGE, f"{short(event.author)} is no admin and cannot grant"
+                )
+            if role == ADMIN:
+                raise Unauthorized(Reason.ADMIN_BY_ADMIN, "only the owner makes admins")
+            if op.signing == row.owner:
+                raise Unauthorized(Reason.OWNER_GRANT, "the owner needs and takes no grant")
+        case Epoch():
+            if not writer:
+                raise Unauthorized(
+                    Reason.ACCESS_CHANGE, f"{short(event.author)} may not make an epoch"
+                )
+            _check_recipients(rows, row, event, place, op)
+        case Remove():
+            if not writer:
+                raise Unauthorized(
+                    Reason.REMOVE_BY_STRANGER, f"{short(event.author)} holds no update grant"
+                )
+        case Create():  # T0 lets CREATE into a genesis only, and its author is the owner
+            raise AssertionError("CREATE outside of a genesis")
+
+
+def _check_epoch(rows: Readable, row: ObjectRow, event: Event, place: Place, value: Sealed) -> None:
+    """A sealed value in a closed object names an epoch its author had seen, or makes (SEAL-3)."""
+    if row.policy.is_open:
+        return
+    if any(type(op) is Epoch and op.commit == value.epoch for op in event.ops):
+        return
+    prefix = keyspace.epochs_prefix(place.no, value.epoch)
+    for _, stored in rows.scan(prefix, keyspace.after(prefix)):
+        chain, seq, _ = keyspace.unpack_epoch(stored)
+        if covers(rows, place, chain, seq):
+            return
+    raise Unauthorized(Reason.EPOCH_UNKNOWN, f"epoch {short(value.epoch)} is not in the past")
+
+
+def _check_recipients(
+    rows: Readable, row: ObjectRow, event: Event, place: Place, op: Epoch
+) -> None:
+    """An epoch's recipients are readers, by the event's past or by a grant beside it (SEAL-3)."""
+    beside = {
+        other.signing for other in event.ops if isinstance(other, Grant) and other.role == READ
+    }
+    for reader, _ in op.recipients:
+        if reader == row.owner or reader in beside:
+            continue
+        if not holds(rows, place, reader, (READ,)):
+            raise Unauthorized(Reason.EPOCH_READERS, f"{short(reader)} is no reader")
+
+
+def holds(rows: Readable, at: Place, author: AuthorId, roles: Sequence[int]) -> bool:
+    """Whether a grant of one of `roles` to `author` is in the past of `at`."""
+    return grant_for(rows, at, author, roles) is not None
+
+
+def grant_for(rows: Readable, at: Place, author: AuthorId, roles: Sequence[int]) -> Granted | None:
+    """The first such grant in the order, or None."""
+    for role in roles:
+        prefix = keyspace.grants_prefix(at.no, author, role)
+        for key, value in rows.scan(prefix, keyspace.after(prefix)):
+            grant = _granted(key, value)
+            if covers(rows, at, grant.chain, grant.seq):
+                return grant
+    return None
+
+
+def grants(rows: Readable, no: int, role: int | None = None) -> list[Granted]:
+    """Every grant of an object, by author, role and order; of one role if asked."""
+    prefix = keyspace.of_object(b"G", no)
+    found = [_granted(key, value) for key, value in rows.scan(prefix, keyspace.after(prefix))]
+    return [grant for grant in found if role is None or grant.role == role]
+
+
+def _granted(key: bytes, value: bytes) -> Granted:
+    author, role = keyspace.grant_key_subject(key)
+    t, event_id, op = keyspace.write_key_order(key)
+    chain, seq, subject, suite, sealing = keyspace.unpack_grant(value)
+    return Granted(
+        role,
+        AuthorId(author),
+        ObjectId(subject),
+        suite,
+        sealing,
+        t,
+        EventId(event_id),
+        op,
+        chain,
+        seq,
+    )

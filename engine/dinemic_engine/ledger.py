@@ -1,0 +1,359 @@
+"""The one entrance: local edits and received events alike go `prepare`, then `accept`.
+
+    draft      ops and a key            ->  a signed event, in memory only
+    prepare    events that passed T0    ->  a Proposal: rows of one batch, verdicts, what must wait
+    accept     a Proposal               ->  one atomic write; only then does memory switch
+
+`prepare` writes nothing, so a proposal can be dropped; a crash before `accept` changed nothing and
+one after it lost nothing. A ledger is not thread-safe: its owner holds one lock around
+draft-prepare-accept.
+
+Admission keeps the set of events closed under parents at every instant (ORD-1): an event enters
+only in a batch that holds its parents or after they were written, and a batch is written whole.
+The tip row chains a hash over the order of arrival; at open the part that no flush had confirmed
+is walked, so a hole a power cut left in the middle is found and never passed off as a shorter log.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+from dinemic_engine import access, log, order, state
+from dinemic_engine.errors import BrokenChain, InvalidEvent, Reason, StoreCorrupt
+from dinemic_engine.event import Create, Event, Op, sign_event
+from dinemic_engine.ids import EventId, ObjectId, short
+from dinemic_engine.keys import SigningKey
+from dinemic_engine.limits import PARENTS_MAX
+from dinemic_engine.ranges import id_term
+from dinemic_engine.store import Store, keyspace
+from dinemic_engine.store.keyspace import AUTHORIZED, ObjectRow, Place, Tip
+from dinemic_engine.store.overlay import Overlay
+
+_CACHED_OBJECTS: Final = 16_384
+"""Object rows kept decoded, under 1 KiB each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """The event enters the log; `authorized` is AUTH-5's flag."""
+
+    event: Event
+    model: str
+    authorized: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicate:
+    """The event is in the log already."""
+
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """No node ever admits the event (T1)."""
+
+    event: Event
+    error: InvalidEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """Parents are unknown here; judged when they come (ORD-9)."""
+
+    event: Event
+    missing: tuple[EventId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """Dated too far ahead of this node's clock; judged when due (ORD-4)."""
+
+    event: Event
+
+
+Outcome: TypeAlias = Admitted | Duplicate | Refused | Orphan | Ahead
+
+
+@dataclass(slots=True)
+class Proposal:
+    """What `accept` would write, and what became of each event, in the order given."""
+
+    outcomes: list[Outcome]
+    rows: Overlay
+    tip: Tip
+    parent_tip: Tip
+    objects: dict[bytes, tuple[int, ObjectRow]] = field(default_factory=dict)
+    sums: dict[int, tuple[int, int]] = field(default_factory=dict)
+
+    @property
+    def admitted(self) -> list[Admitted]:
+        """The events that `accept` would let in, in the order given."""
+        return [outcome for outcome in self.outcomes if type(outcome) is Admitted]
+
+
+class Ledger:
+    """Events of all objects in one store."""
+
+    def __init__(self, store: Store) -> None:
+        """Open the rows of `store`, or begin in an empty one.
+
+        Raises:
+            StoreCorrupt: the store is of another layout, or lost rows from its middle.
+        """
+        self._store = store
+        self._objects: dict[bytes, tuple[int, ObjectRow]] = {}
+        self._sums: dict[int, tuple[int, int]] = {}
+        self._tip = check_tip(store)
+        self._flushed = (self._tip.seq, self._tip.digest)
+
+    @property
+    def tip(self) -> Tip:
+        """How much has been admitted."""
+        return self._tip
+
+    def flush(self) -> None:
+        """Put everything accepted so far on disk; may run beside `prepare` and `accept`."""
+        tip = self._tip
+        self._store.flush()
+        self._flushed = (tip.seq, tip.digest)
+
+    # -- draft --------------------------------------------------------------------------------
+
+    def draft(
+        self, object_id: ObjectId | None, ops: Sequence[Op], key: SigningKey, now_us: int
+    ) -> Event:
+        """A signed event on top of what is here (ORD-2); nothing is written.
+
+        Raises:
+            KeyError: no such object here.
+            InvalidEvent: the ops break a rule of the format.
+        """
+        if object_id is None:
+            return sign_event(key, None, now_us, (), ops)
+        no = self._number(object_id)
+        heads = keyspace.unpack_heads(self._store.get(keyspace.heads_key(no)) or b"")
+        if len(heads) > PARENTS_MAX:  # the newest; the rest merge with the next event
+            heads = sorted(heads)[-PARENTS_MAX:]
+        t = order.next_t(now_us, [head.t for head in heads])
+        return sign_event(key, object_id, t, [EventId(head.id) for head in heads], ops)
+
+    def _number(self, object_id: bytes) -> int:
+        known = self._objects.get(object_id)
+        if known is not None:
+            return known[0]
+        value = self._store.get(keyspace.object_key(object_id))
+        if value is None:
+            raise KeyError(object_id)
+        return keyspace.unpack_u32(value)
+
+    # -- prepare ------------------------------------------------------------------------------
+
+    def knows(self, event_id: bytes) -> bool:
+        """Whether an event of that id is admitted."""
+        return self._store.get(keyspace.place_key(event_id)) is not None
+
+    def prepare(self, events: Sequence[Event], now_us: int) -> Proposal:
+        """Judge events whose bytes and signature are good; nothing is written.
+
+        The outcomes come in the order of `events`; the judging goes by (t, id), so parents and
+        children may share a batch in any order.
+        """
+        proposal = Proposal([], Overlay(self._store), self._tip, self._tip)
+        outcomes: dict[int, Outcome] = {}
+        by_order = range(len(events))
+        if len(events) > 1:
+            by_order = sorted(by_order, key=lambda i: (events[i].t, events[i].id))  # type: ignore[assignment]
+        for index in by_order:
+            outcomes[index] = self._judge(proposal, events[index], now_us)
+        proposal.outcomes = [outcomes[index] for index in range(len(events))]
+        for model_no, (count, total) in proposal.sums.items():
+            key = keyspace.fingerprint_key(model_no)
+            proposal.rows.rows[key] = keyspace.pack_sum(count, total)
+        return proposal
+
+    def _judge(self, proposal: Proposal, event: Event, now_us: int) -> Outcome:
+        rows = proposal.rows
+        if rows.get(keyspace.place_key(event.id)) is not None:
+            return Duplicate(event)
+        if order.is_ahead(event.t, now_us):
+            return Ahead(event)
+        parents: list[Place] = []
+        missing: list[EventId] = []
+        for parent in event.parents:
+            value = rows.get(keyspace.place_key(parent))
+            if value is None:
+                missing.append(parent)
+            else:
+                parents.append(keyspace.unpack_place(value))
+        if missing:
+            return Orphan(event, tuple(missing))
+        try:
+            return self._admit(proposal, event, parents)
+        except InvalidEvent as error:
+            return Refused(event, error)
+
+    def _admit(self, proposal: Proposal, event: Event, parents: list[Place]) -> Admitted:
+        """Check T1 and put the event's rows into the proposal.
+
+        Raises:
+            InvalidEvent: refused; the proposal is as before.
+        """
+        rows = proposal.rows
+        if parents:
+            no = parents[0].no
+            row = self._object(proposal, event, no)
+            placement = log.place(rows, no, event, parents, row.chains)
+            trial = Overlay(rows, placement.rows)
+            authorized = access.judge(trial, row, event, placement.place)
+        else:
+            no, row = self._new_object(proposal, event)
+            placement = log.place(rows, no, event, parents, 0)
+            authorized = True
+            for op in event.ops:
+                access.judge_in_genesis(event, op)
+        place = placement.place
+        if authorized:
+            place = place._replace(flags=AUTHORIZED)
+        rows.rows.update(placement.rows)
+        changed = state.advance(rows, row, place, event, authorized=authorized)
+        if placement.chains != row.chains:
+            changed = changed._replace(chains=placement.chains)
+        if changed is not row or not parents:
+            rows.rows[keyspace.object_row_key(no)] = changed.pack()
+        proposal.objects[event.object] = (no, changed)
+        self._write_event(proposal, event, place, row.model_no)
+        return Admitted(event, row.model, authorized)
+
+    def _object(self, proposal: Proposal, event: Event, no: int) -> ObjectRow:
+        """The row of object number `no`, which the parents belong to and the event must name."""
+        known = proposal.objects.get(event.object) or self._objects.get(event.object)
+        if known is None:
+            value = proposal.rows.get(keyspace.object_row_key(no))
+            if value is None:
+                raise StoreCorrupt(f"object number {no} has events and no row")
+            known = (no, keyspace.unpack_object(value))
+        if known[0] != no or known[1].id != event.object:
+            raise BrokenChain(Reason.WRONG_OBJECT, f"parents are not of {short(event.object)}")
+        return known[1]
+
+    def _new_object(self, proposal: Proposal, event: Event) -> tuple[int, ObjectRow]:
+        """A number and a row for the object this genesis begins; written by the caller."""
+        create = event.ops[0]
+        assert isinstance(create, Create), "T0 lets a genesis begin with CREATE only"
+        rows = proposal.rows
+        tip = proposal.tip
+        no = tip.objects
+        model_value = rows.get(keyspace.model_key(create.model))
+        if model_value is None:
+            model_no = tip.models
+            rows.rows[keyspace.model_key(create.model)] = keyspace.pack_u32(model_no)
+            proposal.tip = tip = tip._replace(models=model_no + 1)
+        else:
+            model_no = keyspace.unpack_u32(model_value)
+        proposal.tip = tip._replace(objects=no + 1)
+        rows.rows[keyspace.object_key(event.id)] = keyspace.pack_u32(no)
+        rows.rows[keyspace.by_model_key(create.model, event.id)] = keyspace.pack_u32(no)
+        row = ObjectRow(
+            event.id,
+            create.model,
+            model_no,
+            event.author,
+            create.suite,
+            create.sealing,
+            create.policy,
+            0,
+            b"",
+        )
+        return no, row
+
+    def _write_event(self, proposal: Proposal, event: Event, place: Place, model_no: int) -> None:
+        """The rows every event has, whatever its ops."""
+        rows = proposal.rows.rows
+        tip = proposal.tip
+        arrival = keyspace.pack_arrival(place.no, event.t, event.id)
+        seq = tip.seq + 1
+        proposal.tip = tip = Tip(
+            seq,
+            hashlib.sha256(tip.digest + arrival).digest(),
+            *self._flushed,
+            tip.objects,
+            tip.models,
+        )
+        rows[keyspace.TIP_KEY] = tip.pack()
+        rows[keyspace.arrival_key(seq)] = arrival
+        rows[keyspace.event_key(place.no, event.t, event.id)] = event.raw
+        rows[keyspace.place_key(event.id)] = place.pack()
+        rows[keyspace.range_key(model_no, event.t, event.id)] = b""
+        count, total = self._sum(proposal, model_no)
+        proposal.sums[model_no] = (count + 1, (total + id_term(event.id)) % (1 << 256))
+
+    def _sum(self, proposal: Proposal, model_no: int) -> tuple[int, int]:
+        known = proposal.sums.get(model_no) or self._sums.get(model_no)
+        if known is None:
+            value = self._store.get(keyspace.fingerprint_key(model_no))
+            known = keyspace.unpack_sum(value) if value is not None else (0, 0)
+        return known
+
+    # -- accept -------------------------------------------------------------------------------
+
+    def accept(self, proposal: Proposal) -> None:
+        """Write a proposal in one batch, then switch memory to it.
+
+        Raises:
+            StoreError: nothing was written and the ledger is as before.
+        """
+        assert proposal.parent_tip is self._tip, "a proposal from before another one was accepted"
+        if not proposal.rows.rows:
+            return
+        self._store.write(proposal.rows.rows)
+        self._tip = proposal.tip
+        if len(self._objects) > _CACHED_OBJECTS:
+            self._objects.clear()
+        self._objects.update(proposal.objects)
+        if len(self._sums) > _CACHED_OBJECTS:
+            self._sums.clear()
+        self._sums.update(proposal.sums)
+
+
+def check_tip(store: Store) -> Tip:
+    """The tip row of a store, after walking the arrivals that no flush had confirmed.
+
+    Writes the layout marker into an empty store.
+
+    Raises:
+        StoreCorrupt: another layout, or the arrivals do not lead to the tip.
+    """
+    layout = store.get(keyspace.FORMAT_KEY)
+    value = store.get(keyspace.TIP_KEY)
+    if layout is None:
+        if value is not None or next(store.scan(b"", b"\xff"), None) is not None:
+            raise StoreCorrupt("there are rows here, but no layout marker")
+        store.write({keyspace.FORMAT_KEY: keyspace.LAYOUT})
+        return keyspace.NOTHING
+    if layout != keyspace.LAYOUT:
+        raise StoreCorrupt(
+            f"the store has layout {layout!r:.20}, this version reads {keyspace.LAYOUT!r}"
+        )
+    if value is None:
+        if store.get(keyspace.arrival_key(1)) is not None:
+            raise StoreCorrupt("there are events here, but no tip")
+        return keyspace.NOTHING
+    tip = keyspace.unpack_tip(value)
+    digest, expected = tip.flushed_digest, tip.flushed_seq + 1
+    start, end = keyspace.arrival_key(expected), keyspace.arrival_key(tip.seq + 2)
+    for key, arrival in store.scan(start, end):
+        if key != keyspace.arrival_key(expected) or expected > tip.seq:
+            break
+        if store.get(keyspace.event_key(*keyspace.unpack_arrival(arrival))) is None:
+            break
+        digest = hashlib.sha256(digest + arrival).digest()
+        expected += 1
+    if expected != tip.seq + 1 or digest != tip.digest:
+        raise StoreCorrupt(
+            f"{tip.seq} events were admitted, but number {expected} is missing or changed"
+        )
+    return tip

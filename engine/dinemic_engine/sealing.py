@@ -1,0 +1,138 @@
+"""Sealing: values that open only for the readers of an object (SEAL-1, SEAL-2, SEAL-5).
+
+    epoch key   32 random bytes, in an EPOCH op sealed to each reader with HPKE (RFC 9180)
+        |           commit = SHA-256("dinemic/epoch/1" | object | epoch key)
+        |  HKDF-SHA256(salt = 16 random bytes, info = "dinemic/value/1" | object | field path)
+        v
+    value key   used once, so the nonce of ChaCha20-Poly1305 is twelve zero bytes
+        |           associated data = Enc_structure(protected, object | field path | commit)
+        v
+    COSE_Encrypt0   epoch commitment and salt in its protected header (canonical.Sealed)
+
+An epoch is named by its commitment. HPKE and ChaCha20-Poly1305 do not commit to their keys: one
+sealed text can be made to open to different keys for different readers. The commitment closes
+that: a reader whose key does not hash to it has been cheated, treats the value as unreadable, and
+state is untouched, because nothing that decides state looks inside (SEAL-6).
+
+The object and the field are in the key derivation and in the associated data, so a ciphertext
+carried to another field or object does not open.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+import cbor2
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from dinemic_engine import canonical
+from dinemic_engine.canonical import Sealed, Value
+from dinemic_engine.errors import InvalidEvent, Unreadable
+from dinemic_engine.event import SUITE_X25519, Epoch
+from dinemic_engine.ids import AuthorId, short
+from dinemic_engine.keys import SealingKey
+
+EPOCH_KEY_BYTES: Final = 32
+SALT_BYTES: Final = canonical.SALT_BYTES
+
+_EPOCH_TAG: Final = b"dinemic/epoch/1"
+_VALUE_TAG: Final = b"dinemic/value/1"
+_NONCE: Final = bytes(12)
+_SUITE: Final = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305)
+
+
+def commitment(object_id: bytes, epoch_key: bytes) -> bytes:
+    """The 32 bytes that name an epoch and bind it to one key and one object."""
+    return hashlib.sha256(_EPOCH_TAG + object_id + epoch_key).digest()
+
+
+def make_epoch(object_id: bytes, epoch_key: bytes, readers: dict[AuthorId, bytes]) -> Epoch:
+    """An EPOCH op for `readers`: their signing key to their X25519 public key.
+
+    HPKE draws its own ephemeral key, so two calls differ.
+    """
+    commit = commitment(object_id, epoch_key)
+    info = _EPOCH_TAG + object_id + commit
+    recipients = tuple(
+        (reader, _SUITE.encrypt(epoch_key, X25519PublicKey.from_public_bytes(public), info))
+        for reader, public in sorted(readers.items())
+    )
+    return Epoch(SUITE_X25519, commit, recipients)
+
+
+def open_epoch(object_id: bytes, epoch: Epoch, reader: AuthorId, key: SealingKey) -> bytes:
+    """The epoch key, as `reader` finds it.
+
+    Raises:
+        Unreadable: not a recipient, or what was sealed for it is not the committed key.
+    """
+    for recipient, sealed in epoch.recipients:
+        if recipient == reader:
+            break
+    else:
+        raise Unreadable(f"{short(reader)} is no recipient of epoch {short(epoch.commit)}")
+    info = _EPOCH_TAG + object_id + epoch.commit
+    private = X25519PrivateKey.from_private_bytes(key.private)
+    try:
+        epoch_key = _SUITE.decrypt(sealed, private, info)
+    except (InvalidTag, ValueError):
+        raise Unreadable(f"epoch {short(epoch.commit)} does not open for {short(reader)}") from None
+    if commitment(object_id, epoch_key) != epoch.commit:
+        raise Unreadable(f"epoch {short(epoch.commit)} sealed another key for {short(reader)}")
+    return epoch_key
+
+
+def seal(
+    object_id: bytes, path: bytes, commit: bytes, epoch_key: bytes, salt: bytes, value: Value
+) -> Sealed:
+    """`value` sealed under an epoch, for one field. `salt` is 16 fresh random bytes.
+
+    Raises:
+        InvalidEvent: `value` is not a value of EV-6.
+    """
+    plain = canonical.encode(value)
+    shape = Sealed(commit, salt, b"")
+    cipher = ChaCha20Poly1305(_value_key(object_id, path, epoch_key, salt))
+    ciphertext = cipher.encrypt(_NONCE, plain, _associated(object_id, path, shape))
+    return Sealed(commit, salt, ciphertext)
+
+
+def unseal(object_id: bytes, path: bytes, epoch_key: bytes, sealed: Sealed) -> Value:
+    """The value inside `sealed`.
+
+    Raises:
+        Unreadable: wrong key, field or object, or changed bytes, or what is inside is no value.
+    """
+    cipher = ChaCha20Poly1305(_value_key(object_id, path, epoch_key, sealed.salt))
+    try:
+        plain = cipher.decrypt(_NONCE, sealed.ciphertext, _associated(object_id, path, sealed))
+    except InvalidTag:
+        raise Unreadable(f"a value of epoch {short(sealed.epoch)} does not open here") from None
+    try:
+        return canonical.decode_untrusted(plain)
+    except InvalidEvent as error:
+        raise Unreadable(f"what was sealed is no value ({error.reason.rule})") from error
+
+
+def _value_key(object_id: bytes, path: bytes, epoch_key: bytes, salt: bytes) -> bytes:
+    info = _VALUE_TAG + object_id + path
+    return HKDF(algorithm=SHA256(), length=32, salt=salt, info=info).derive(epoch_key)
+
+
+def _associated(object_id: bytes, path: bytes, sealed: Sealed) -> bytes:
+    """The Enc_structure of RFC 9052 section 5.3."""
+    external = object_id + path + sealed.epoch
+    return cbor2.dumps(["Encrypt0", canonical.protected_header(sealed), external], canonical=True)
+
+
+def reader_sum(readers_sum: bytes, reader: AuthorId) -> bytes:
+    """`readers_sum` with one more reader in it (keyspace.Sealing)."""
+    term = int.from_bytes(hashlib.sha256(reader).digest(), "big")
+    total = int.from_bytes(readers_sum, "big") + term
+    return (total % (1 << 256)).to_bytes(32, "big")

@@ -1,0 +1,426 @@
+"""Every row of a store: its key, its value, and nothing about when it is written.
+
+Keys begin with one letter. Numbers are big-endian, so keys sort as the numbers do. An object's
+rows carry its local number ``no`` (4 bytes, given at admission, never on the wire) and not its
+32-byte id, which halves the store.
+
+| key                                    | value                                              |
+|----------------------------------------|----------------------------------------------------|
+| ``m`` ``format``                       | layout number of this table                        |
+| ``m`` ``tip``                          | see `Tip`                                          |
+| ``L`` seq 8                            | no, t, id: the events in order of arrival          |
+| ``E`` no, t 8, id 32                   | the signed event; key order is replay order        |
+| ``I`` id                               | where an event lies: see `Place`                   |
+| ``T`` model 4, t 8, id 32              | empty: the reconciled set of a model (REC-1)       |
+| ``F`` model 4                          | count 8, sum 32: fingerprint of that set (REC-2)   |
+| ``M`` name                             | model number 4                                     |
+| ``O`` id                               | no 4                                               |
+| ``N`` no                               | see `ObjectRow`                                    |
+| ``B`` name ``\\0`` object id            | no 4: objects by model                             |
+| ``H`` no                               | heads: t, id, chain, seq, base of each             |
+| ``C`` no, author 32                    | the author's chains: (chain 4, tip seq 8)...       |
+| ``V`` no, chain 4, seq 8               | a version vector: (chain 4, seq 8)...  (log.py)    |
+| ``R`` no, stored key                   | the winning write of a register: see `Written`     |
+| ``W`` no, stored key ``\\0`` t, id, op 2 | chain 4, seq 8: every effective write of it         |
+| ``G`` no, author 32, role 1, t, id, op | chain, seq, subject 32, suite 1, sealing key       |
+| ``P`` no, commit 32, t, id, op         | chain, seq, recipients' sum 32                     |
+| ``S`` no                               | readers' sum and the newest epoch: see `Sealing`   |
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
+
+from dinemic_engine import canonical
+from dinemic_engine.errors import StoreCorrupt
+from dinemic_engine.event import Policy
+
+LAYOUT: Final = b"1"
+FORMAT_KEY: Final = b"mformat"
+TIP_KEY: Final = b"mtip"
+
+_PLACE: Final = struct.Struct(">IQIQQB")
+_HEAD: Final = struct.Struct(">Q32sIQQ")
+_CHAIN: Final = struct.Struct(">IQ")
+_GRANT: Final = struct.Struct(">IQ32sB")
+_TIP: Final = struct.Struct(">Q32sQ32sII")
+_ARRIVAL: Final = struct.Struct(">IQ32s")
+_WRITTEN: Final = struct.Struct(">Q32sHBB")
+_SEALING: Final = struct.Struct(">32sQ32sH32s32s")
+_SUM: Final = struct.Struct(">Q32s")
+_U32: Final = struct.Struct(">I")
+_NO_T_ID: Final = struct.Struct(">cIQ32s")
+_OP_TAIL: Final = struct.Struct(">Q32sH")
+
+AUTHORIZED: Final = 1
+"""Flag of `Place`: the author held the role each op of the event needs (AUTH-5)."""
+
+
+class Place(NamedTuple):
+    """Where an admitted event lies: its object, its time, its position in the log (log.py)."""
+
+    no: int
+    t: int
+    chain: int
+    seq: int
+    base: int
+    flags: int
+
+    def pack(self) -> bytes:
+        """The value of an ``I`` row."""
+        return _PLACE.pack(*self)
+
+
+def unpack_place(value: bytes) -> Place:
+    """The inverse of `Place.pack`."""
+    return Place(*_PLACE.unpack(value))
+
+
+class Head(NamedTuple):
+    """An admitted event that no admitted event names as a parent."""
+
+    t: int
+    id: bytes
+    chain: int
+    seq: int
+    base: int
+
+
+class Tip(NamedTuple):
+    """How much has been admitted: the store's proof that nothing fell out of its middle."""
+
+    seq: int
+    digest: bytes
+    """Running hash over the ``L`` rows: SHA-256(previous | value)."""
+    flushed_seq: int
+    flushed_digest: bytes
+    """The same at the last flush known to have reached the disk when this row was written."""
+    objects: int
+    models: int
+
+    def pack(self) -> bytes:
+        """The value of the tip row."""
+        return _TIP.pack(*self)
+
+
+NOTHING: Final = Tip(0, bytes(32), 0, bytes(32), 0, 0)
+
+
+def unpack_tip(value: bytes) -> Tip:
+    """The inverse of `Tip.pack`."""
+    return Tip(*_TIP.unpack(value))
+
+
+class ObjectRow(NamedTuple):
+    """What an object's genesis fixed, and whether a REMOVE stands."""
+
+    id: bytes
+    model: str
+    model_no: int
+    owner: bytes
+    suite: int
+    sealing: bytes
+    policy: Policy
+    chains: int
+    """Chains handed out so far (log.py)."""
+    removed_by: bytes
+    """(t 8, id 32) of the first effective REMOVE in the order, or empty: the object is there."""
+
+    def pack(self) -> bytes:
+        """The value of an ``N`` row."""
+        rules: dict[str, canonical.Value] = dict(self.policy.fields)
+        return canonical.encode(
+            [
+                self.id,
+                self.model,
+                self.model_no,
+                self.owner,
+                self.suite,
+                self.sealing,
+                [self.policy.is_open, rules],
+                self.chains,
+                self.removed_by,
+            ]
+        )
+
+
+def unpack_object(value: bytes) -> ObjectRow:
+    """The inverse of `ObjectRow.pack`."""
+    row = canonical.decode_untrusted(value)
+    if not isinstance(row, list):
+        raise StoreCorrupt("an object row is no array")
+    is_open, rules = row[6]
+    row[6] = Policy(is_open, tuple(sorted(rules.items())))
+    return ObjectRow(*row)
+
+
+class Written(NamedTuple):
+    """A write to a register: its place in the order, and the value as encoded bytes."""
+
+    t: int
+    id: bytes
+    op: int
+    deleted: bool
+    authorized: bool
+    value: bytes
+
+    @property
+    def key(self) -> tuple[int, bytes, int]:
+        """The order of writes: the event's K, then the op's position in the event."""
+        return (self.t, self.id, self.op)
+
+    def pack(self) -> bytes:
+        """The value of an ``R`` row."""
+        return _WRITTEN.pack(self.t, self.id, self.op, self.deleted, self.authorized) + self.value
+
+
+def unpack_written(value: bytes) -> Written:
+    """The inverse of `Written.pack`."""
+    t, event_id, op, deleted, authorized = _WRITTEN.unpack_from(value)
+    return Written(t, event_id, op, bool(deleted), bool(authorized), value[_WRITTEN.size :])
+
+
+class Sealing(NamedTuple):
+    """The readers of an object and its newest sealing epoch, small enough to read per write.
+
+    A sum is over SHA-256(reader's signing key), mod 2^256, the owner included: equal sums are
+    equal sets of readers.
+    """
+
+    readers: bytes
+    t: int
+    id: bytes
+    op: int
+    commit: bytes
+    recipients: bytes
+
+    def pack(self) -> bytes:
+        """The value of an ``S`` row."""
+        return _SEALING.pack(*self)
+
+
+def unpack_sealing(value: bytes) -> Sealing:
+    """The inverse of `Sealing.pack`."""
+    return Sealing(*_SEALING.unpack(value))
+
+
+# -- keys ---------------------------------------------------------------------------------------
+
+
+def arrival_key(seq: int) -> bytes:
+    """The ``L`` key of the event admitted as number `seq`, counting from 1."""
+    return b"L" + seq.to_bytes(8, "big")
+
+
+def pack_arrival(no: int, t: int, event_id: bytes) -> bytes:
+    """The value of an ``L`` row."""
+    return _ARRIVAL.pack(no, t, event_id)
+
+
+def unpack_arrival(value: bytes) -> tuple[int, int, bytes]:
+    """(no, t, id) of an ``L`` row."""
+    no, t, event_id = _ARRIVAL.unpack(value)
+    return no, t, event_id
+
+
+def event_key(no: int, t: int, event_id: bytes) -> bytes:
+    """The ``E`` key of an event."""
+    return _NO_T_ID.pack(b"E", no, t, event_id)
+
+
+def range_key(model_no: int, t: int, event_id: bytes) -> bytes:
+    """The ``T`` key of an event, or of a bound whose id is a prefix."""
+    return b"T" + _U32.pack(model_no) + t.to_bytes(8, "big") + event_id
+
+
+def range_key_order(key: bytes) -> tuple[int, bytes]:
+    """(t, id) of a ``T`` key."""
+    return int.from_bytes(key[5:13], "big"), key[13:]
+
+
+def place_key(event_id: bytes) -> bytes:
+    """The ``I`` key of an event."""
+    return b"I" + event_id
+
+
+def fingerprint_key(model_no: int) -> bytes:
+    """The ``F`` key of a model."""
+    return b"F" + _U32.pack(model_no)
+
+
+def model_key(name: str) -> bytes:
+    """The ``M`` key of a model."""
+    return b"M" + name.encode("ascii")
+
+
+def object_key(object_id: bytes) -> bytes:
+    """The ``O`` key of an object."""
+    return b"O" + object_id
+
+
+def object_row_key(no: int) -> bytes:
+    """The ``N`` key of an object."""
+    return b"N" + _U32.pack(no)
+
+
+def by_model_key(model: str, object_id: bytes) -> bytes:
+    """The ``B`` key of an object."""
+    return b"B" + model.encode("ascii") + b"\0" + object_id
+
+
+def heads_key(no: int) -> bytes:
+    """The ``H`` key of an object."""
+    return b"H" + _U32.pack(no)
+
+
+def chains_key(no: int, author: bytes) -> bytes:
+    """The ``C`` key of an author in an object."""
+    return b"C" + _U32.pack(no) + author
+
+
+def vector_key(no: int, chain: int, seq: int) -> bytes:
+    """The ``V`` key of a vector."""
+    return b"V" + _U32.pack(no) + _CHAIN.pack(chain, seq)
+
+
+def register_key(no: int, stored: bytes) -> bytes:
+    """The ``R`` key of a stored key such as ``value_name``."""
+    return b"R" + _U32.pack(no) + stored
+
+
+def writes_prefix(no: int, stored: bytes) -> bytes:
+    """What all ``W`` keys of a stored key begin with."""
+    return b"W" + _U32.pack(no) + stored + b"\0"
+
+
+def write_key(no: int, stored: bytes, t: int, event_id: bytes, op: int) -> bytes:
+    """The ``W`` key of one write."""
+    return writes_prefix(no, stored) + _OP_TAIL.pack(t, event_id, op)
+
+
+def write_key_order(key: bytes) -> tuple[int, bytes, int]:
+    """(t, id, op) at the end of a ``W``, ``G`` or ``P`` key."""
+    t, event_id, op = _OP_TAIL.unpack(key[-_OP_TAIL.size :])
+    return t, event_id, op
+
+
+def grants_prefix(no: int, author: bytes, role: int) -> bytes:
+    """What all ``G`` keys of one role of one author begin with."""
+    return b"G" + _U32.pack(no) + author + bytes((role,))
+
+
+def grant_key(no: int, author: bytes, role: int, t: int, event_id: bytes, op: int) -> bytes:
+    """The ``G`` key of one grant."""
+    return grants_prefix(no, author, role) + _OP_TAIL.pack(t, event_id, op)
+
+
+def grant_key_subject(key: bytes) -> tuple[bytes, int]:
+    """(author, role) of a ``G`` key."""
+    return key[5:37], key[37]
+
+
+def epochs_prefix(no: int, commit: bytes) -> bytes:
+    """What all ``P`` keys of one commitment begin with."""
+    return b"P" + _U32.pack(no) + commit
+
+
+def epoch_key(no: int, commit: bytes, t: int, event_id: bytes, op: int) -> bytes:
+    """The ``P`` key of one EPOCH op."""
+    return epochs_prefix(no, commit) + _OP_TAIL.pack(t, event_id, op)
+
+
+def sealing_key(no: int) -> bytes:
+    """The ``S`` key of an object."""
+    return b"S" + _U32.pack(no)
+
+
+def of_object(letter: bytes, no: int) -> bytes:
+    """What all keys of one letter in one object begin with."""
+    return letter + _U32.pack(no)
+
+
+def after(prefix: bytes) -> bytes:
+    """The first key that is above every key beginning with `prefix`."""
+    for index in range(len(prefix) - 1, -1, -1):
+        if prefix[index] != 0xFF:
+            return prefix[:index] + bytes((prefix[index] + 1,))
+    raise ValueError("no key is above a prefix of 0xff bytes only")
+
+
+# -- small values -------------------------------------------------------------------------------
+
+
+def pack_u32(number: int) -> bytes:
+    """A 4-byte value."""
+    return _U32.pack(number)
+
+
+def unpack_u32(value: bytes) -> int:
+    """The inverse of `pack_u32`."""
+    return int(_U32.unpack(value)[0])
+
+
+def pack_sum(count: int, total: int) -> bytes:
+    """The value of an ``F`` row."""
+    return _SUM.pack(count, total.to_bytes(32, "big"))
+
+
+def unpack_sum(value: bytes) -> tuple[int, int]:
+    """(count, total) of an ``F`` row."""
+    count, total = _SUM.unpack(value)
+    return count, int.from_bytes(total, "big")
+
+
+def pack_chains(chains: Iterable[tuple[int, int]]) -> bytes:
+    """The value of a ``C`` or ``V`` row: (chain, seq) pairs."""
+    return b"".join([_CHAIN.pack(chain, seq) for chain, seq in chains])
+
+
+def unpack_chains(value: bytes) -> Iterator[tuple[int, int]]:
+    """The inverse of `pack_chains`."""
+    return _CHAIN.iter_unpack(value)
+
+
+def pack_write_place(chain: int, seq: int) -> bytes:
+    """The value of a ``W`` row."""
+    return _CHAIN.pack(chain, seq)
+
+
+def unpack_write_place(value: bytes) -> tuple[int, int]:
+    """The inverse of `pack_write_place`."""
+    chain, seq = _CHAIN.unpack(value)
+    return chain, seq
+
+
+def pack_grant(chain: int, seq: int, subject: bytes, suite: int, sealing: bytes) -> bytes:
+    """The value of a ``G`` row."""
+    return _GRANT.pack(chain, seq, subject, suite) + sealing
+
+
+def unpack_grant(value: bytes) -> tuple[int, int, bytes, int, bytes]:
+    """The inverse of `pack_grant`."""
+    chain, seq, subject, suite = _GRANT.unpack_from(value)
+    return chain, seq, subject, suite, value[_GRANT.size :]
+
+
+def pack_epoch(chain: int, seq: int, recipients: bytes) -> bytes:
+    """The value of a ``P`` row."""
+    return _CHAIN.pack(chain, seq) + recipients
+
+
+def unpack_epoch(value: bytes) -> tuple[int, int, bytes]:
+    """The inverse of `pack_epoch`."""
+    chain, seq = _CHAIN.unpack_from(value)
+    return chain, seq, value[_CHAIN.size :]
+
+
+def pack_heads(heads: Iterable[Head]) -> bytes:
+    """The value of an ``H`` row."""
+    return b"".join([_HEAD.pack(*head) for head in heads])
+
+
+def unpack_heads(value: bytes) -> list[Head]:
+    """The inverse of `pack_heads`."""
+    return [Head(*fields) for fields in _HEAD.iter_unpack(value)]

@@ -1,0 +1,308 @@
+"""The read side: what a store shows, whoever wrote it. Reads need no lock and change nothing.
+
+Works on the store of a running node, on a read-only one opened beside it, and on the memory store
+a replay was folded into.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from dinemic_engine import access, canonical, state
+from dinemic_engine.access import Granted
+from dinemic_engine.canonical import Value
+from dinemic_engine.errors import UnknownObject
+from dinemic_engine.event import (
+    ADMIN,
+    UPDATE,
+    Epoch,
+    Event,
+    Set,
+    open_envelope_untrusted,
+    read_event_untrusted,
+)
+from dinemic_engine.ids import AuthorId, EventId, ObjectId, short
+from dinemic_engine.ranges import HIGHEST, LOWEST, Bound, Fingerprint, Key
+from dinemic_engine.store import Store, keyspace
+from dinemic_engine.store.keyspace import AUTHORIZED, ObjectRow, Place, Sealing, Tip, Written
+from dinemic_engine.types import register
+
+
+class Reading(NamedTuple):
+    """One write to a field, opened from its row: the value, and the event that set it."""
+
+    value: Value
+    deleted: bool
+    event: EventId
+    t: int
+    op: int
+    authorized: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedEvent:
+    """An admitted event with the verdict this node gave it."""
+
+    event: Event
+    model: str
+    authorized: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Because:
+    """Why one write won or lost: its event, what decided, and the grant that let it in."""
+
+    reading: Reading
+    author: AuthorId
+    outcome: str
+    """``wins``, ``superseded`` (in the past of a later write) or ``concurrent`` (smaller key)."""
+    rule: str
+    grant: Granted | None
+    """None: the author is the owner, or holds no grant (then `reading.authorized` is False)."""
+
+
+class View:
+    """Reads over one store. Object ids are raw bytes; stored keys are text such as value_name."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    # -- objects ------------------------------------------------------------------------------
+
+    def find(self, object_id: bytes) -> tuple[int, ObjectRow] | None:
+        """Local number and row of an object, removed ones included, or None."""
+        value = self._store.get(keyspace.object_key(object_id))
+        if value is None:
+            return None
+        no = keyspace.unpack_u32(value)
+        row = self._store.get(keyspace.object_row_key(no))
+        return (no, keyspace.unpack_object(row)) if row is not None else None
+
+    def need(self, object_id: bytes) -> tuple[int, ObjectRow]:
+        """As `find`.
+
+        Raises:
+            UnknownObject: no such object here.
+        """
+        found = self.find(object_id)
+        if found is None:
+            raise UnknownObject(f"no object {short(object_id)}... is known here")
+        return found
+
+    def objects(self, model: str = "", *, removed: bool = False) -> Iterator[tuple[str, ObjectId]]:
+        """(model, object id) of the objects here, by model and id; of one model if named."""
+        prefix = b"B" + (model.encode("ascii") + b"\0" if model else b"")
+        for key, value in self._store.scan(prefix, keyspace.after(prefix)):
+            if not removed:
+                row = self._store.get(keyspace.object_row_key(keyspace.unpack_u32(value)))
+                if row is None or keyspace.unpack_object(row).removed_by:
+                    continue
+            name, object_id = key[1:-33], key[-32:]
+            yield name.decode("ascii"), ObjectId(object_id)
+
+    # -- fields -------------------------------------------------------------------------------
+
+    def read(self, object_id: bytes, stored: str) -> Reading | None:
+        """The winning write of a register; None if never written, deleted or not there."""
+        found = self.find(object_id)
+        if found is None or found[1].removed_by:
+            return None
+        written = register.read(self._store, found[0], stored.encode())
+        if written is None or written.deleted:
+            return None
+        return _reading(written)
+
+    def keys(self, object_id: bytes) -> list[str]:
+        """The stored keys that have a value, sorted."""
+        found = self.find(object_id)
+        if found is None or found[1].removed_by:
+            return []
+        prefix = keyspace.of_object(b"R", found[0])
+        return [
+            key[len(prefix) :].decode()
+            for key, value in self._store.scan(prefix, keyspace.after(prefix))
+            if not keyspace.unpack_written(value).deleted
+        ]
+
+    def conflicts(self, object_id: bytes, stored: str) -> list[Reading]:
+        """The writes of a register that no other write had seen, the winner first (ORD-6).
+
+        Time grows with the field's history.
+        """
+        found = self.find(object_id)
+        if found is None or found[1].removed_by:
+            return []
+        no = found[0]
+        return [
+            self._reading_at(no, *at) for at in register.conflicts(self._store, no, stored.encode())
+        ]
+
+    def why(self, object_id: bytes, stored: str) -> list[Because]:
+        """Every effective write of a register, the winner first, each with what decided."""
+        no, row = self.need(object_id)
+        standing = {
+            (event, op) for _, event, op in register.conflicts(self._store, no, stored.encode())
+        }
+        answers: list[Because] = []
+        for t, event_id, op in register.writes(self._store, no, stored.encode()):
+            reading = self._reading_at(no, t, event_id, op)
+            event = self.event_at(no, t, event_id)
+            if not answers:
+                outcome, rule = "wins", "ORD-6: largest (t, id)"
+            elif (event_id, op) in standing:
+                outcome, rule = "concurrent", "ORD-6: smaller (t, id), in the past of no write"
+            else:
+                outcome, rule = "superseded", "ORD-6: in the past of a later write"
+            grant = None
+            if event.author != row.owner:
+                place = self._place(event_id)
+                grant = access.grant_for(self._store, place, event.author, (UPDATE, ADMIN))
+            answers.append(Because(reading, event.author, outcome, rule, grant))
+        return answers
+
+    def _reading_at(self, no: int, t: int, event_id: bytes, op: int) -> Reading:
+        event = self.event_at(no, t, event_id)
+        place = self._place(event_id)
+        written = event.ops[op]
+        value = written.value if isinstance(written, Set) else None
+        authorized = bool(place.flags & AUTHORIZED)
+        return Reading(value, not isinstance(written, Set), event.id, t, op, authorized)
+
+    # -- access and sealing -------------------------------------------------------------------
+
+    def grants(self, object_id: bytes, role: int | None = None) -> list[Granted]:
+        """Every grant on an object, of one role if asked."""
+        no, _ = self.need(object_id)
+        return access.grants(self._store, no, role)
+
+    def has_role(self, object_id: bytes, author: AuthorId, role: int) -> bool:
+        """Whether `author` is the owner or holds a grant of `role`."""
+        no, row = self.need(object_id)
+        if author == row.owner:
+            return True
+        prefix = keyspace.grants_prefix(no, author, role)
+        return next(self._store.scan(prefix, keyspace.after(prefix)), None) is not None
+
+    def sealing(self, object_id: bytes) -> Sealing:
+        """The readers' sum and the newest epoch of an object."""
+        no, _ = self.need(object_id)
+        return state.sealing_of(self._store, no)
+
+    def epochs(self, object_id: bytes, commit: bytes) -> Iterator[Epoch]:
+        """The EPOCH ops of one commitment, in order."""
+        no, _ = self.need(object_id)
+        prefix = keyspace.epochs_prefix(no, commit)
+        for key, _value in self._store.scan(prefix, keyspace.after(prefix)):
+            t, event_id, index = keyspace.write_key_order(key)
+            op = self.event_at(no, t, event_id).ops[index]
+            if isinstance(op, Epoch):
+                yield op
+
+    # -- events -------------------------------------------------------------------------------
+
+    def event_at(self, no: int, t: int, event_id: bytes) -> Event:
+        """An admitted event by its key."""
+        raw = self._store.get(keyspace.event_key(no, t, event_id))
+        if raw is None:
+            raise AssertionError("a row names an event that is not there")
+        return load(raw)
+
+    def raw(self, event_id: bytes) -> tuple[str, bytes] | None:
+        """(model, signed bytes) of an admitted event, or None."""
+        value = self._store.get(keyspace.place_key(event_id))
+        if value is None:
+            return None
+        place = keyspace.unpack_place(value)
+        raw = self._store.get(keyspace.event_key(place.no, place.t, event_id))
+        row = self._store.get(keyspace.object_row_key(place.no))
+        if raw is None or row is None:
+            raise AssertionError("a place names an event that is not there")
+        return keyspace.unpack_object(row).model, raw
+
+    def history(self, object_id: bytes) -> Iterator[LoggedEvent]:
+        """The object's events in replay order."""
+        no, row = self.need(object_id)
+        prefix = keyspace.of_object(b"E", no)
+        for key, raw in self._store.scan(prefix, keyspace.after(prefix)):
+            place = self._place(key[-32:])
+            yield LoggedEvent(load(raw), row.model, bool(place.flags & AUTHORIZED))
+
+    def heads(self, object_id: bytes) -> list[EventId]:
+        """The events no other event names as a parent, sorted."""
+        no, _ = self.need(object_id)
+        value = self._store.get(keyspace.heads_key(no)) or b""
+        return sorted(EventId(head.id) for head in keyspace.unpack_heads(value))
+
+    def _place(self, event_id: bytes) -> Place:
+        value = self._store.get(keyspace.place_key(event_id))
+        if value is None:
+            raise AssertionError("an event without a place")
+        return keyspace.unpack_place(value)
+
+    def tip(self) -> Tip:
+        """How much has been admitted."""
+        value = self._store.get(keyspace.TIP_KEY)
+        return keyspace.unpack_tip(value) if value is not None else keyspace.NOTHING
+
+    # -- digests and ranges -------------------------------------------------------------------
+
+    def digest(self, object_id: bytes) -> bytes:
+        """The shared digest of one object (VETO-4)."""
+        no, row = self.need(object_id)
+        return state.digest(self._store, no, row)
+
+    def digest_all(self) -> bytes:
+        """One digest over the shared digests of all objects, by id."""
+        digest = hashlib.sha256(b"dinemic/digests/1")
+        for _, object_id in sorted(self.objects(removed=True), key=lambda found: found[1]):
+            digest.update(object_id + self.digest(object_id))
+        return digest.digest()
+
+    def models(self) -> list[str]:
+        """The models with at least one event, sorted."""
+        return [key[1:].decode("ascii") for key, _ in self._store.scan(b"M", b"N")]
+
+    def fingerprint(self, model: str, lower: Bound = LOWEST, upper: Bound = HIGHEST) -> Fingerprint:
+        """Count and sum over a model's events in a range (REC-2).
+
+        The whole model is one look-up; a part of it is counted row by row.
+        """
+        value = self._store.get(keyspace.model_key(model))
+        if value is None:
+            return Fingerprint(0, 0)
+        model_no = keyspace.unpack_u32(value)
+        if lower == LOWEST and upper == HIGHEST:
+            stored = self._store.get(keyspace.fingerprint_key(model_no))
+            return Fingerprint(*keyspace.unpack_sum(stored)) if stored else Fingerprint(0, 0)
+        return Fingerprint.of(event_id for _, event_id in self._range(model_no, lower, upper))
+
+    def range_keys(self, model: str, lower: Bound, upper: Bound, limit: int) -> list[Key]:
+        """Up to `limit` (t, id) of a model's events in a range, ascending."""
+        value = self._store.get(keyspace.model_key(model))
+        if value is None:
+            return []
+        found: list[Key] = []
+        for key in self._range(keyspace.unpack_u32(value), lower, upper):
+            if len(found) >= limit:
+                break
+            found.append(key)
+        return found
+
+    def _range(self, model_no: int, lower: Bound, upper: Bound) -> Iterator[Key]:
+        start = keyspace.range_key(model_no, *lower)
+        end = keyspace.range_key(model_no, *upper)
+        for key, _ in self._store.scan(start, end):
+            yield keyspace.range_key_order(key)
+
+
+def load(raw: bytes) -> Event:
+    """An event from bytes this node checked before it stored them."""
+    return read_event_untrusted(open_envelope_untrusted(raw), verified=True)
+
+
+def _reading(written: Written) -> Reading:
+    value = canonical.decode_untrusted(written.value)
+    return Reading(value, False, EventId(written.id), written.t, written.op, written.authorized)
