@@ -55,24 +55,24 @@ class Granted(NamedTuple):
 
 
 def judge(rows: Readable, row: ObjectRow, event: Event, place: Place) -> bool:
-    """Whether the author held the role of every op; False is a stranger's write an open rule lets in.
+    """Whether the author held the role of every op; False where an open rule lets a stranger in.
 
     Raises:
         Unauthorized: the event is refused, by every node and for ever (T1).
     """
     if event.author == row.owner:
+        writer = True
+        if any(type(op) is Grant and op.signing == row.owner for op in event.ops):
+            raise Unauthorized(Reason.OWNER_GRANT, "the owner needs and takes no grant")
+    else:
+        writer = holds(rows, place, event.author, WRITERS)
+        grants_any = any(type(op) is Grant for op in event.ops)
+        admin = grants_any and holds(rows, place, event.author, GRANTERS)
         for op in event.ops:
-            if type(op) is Set:
-                if type(op.value) is Sealed:
-                    _check_epoch(rows, row, event, place, op.value)
-            elif type(op) is Epoch:
-                _check_recipients(rows, row, event, place, op)
-            elif type(op) is Grant and op.signing == row.owner:
-                raise Unauthorized(Reason.OWNER_GRANT, "the owner needs and takes no grant")
-        return True
-    writer = holds(rows, place, event.author, WRITERS)
-    for op in event.ops:
-        _judge_op(rows, row, event, place, op, writer=writer)
+            _judge_op(row, event.author, op, writer=writer, admin=admin)
+    _check_recipients(rows, row, event, place)
+    if not row.policy.is_open:
+        _check_epochs(rows, event, place)
     return writer
 
 
@@ -86,21 +86,16 @@ def judge_in_genesis(event: Event, op: Op) -> None:
         raise Unauthorized(Reason.OWNER_GRANT, "the owner needs and takes no grant")
 
 
-def _judge_op(
-    rows: Readable, row: ObjectRow, event: Event, place: Place, op: Op, *, writer: bool
-) -> None:
+def _judge_op(row: ObjectRow, author: AuthorId, op: Op, *, writer: bool, admin: bool) -> None:
+    """Check one op of an author who is not the owner."""
     match op:
         case Set() | Delete():
             if not writer and not row.policy.opens(op.field):
-                raise Unauthorized(
-                    Reason.UNAUTHORIZED, f"{short(event.author)} holds no update grant"
-                )
-            if isinstance(op, Set) and isinstance(op.value, Sealed):
-                _check_epoch(rows, row, event, place, op.value)
+                raise Unauthorized(Reason.UNAUTHORIZED, f"{short(author)} holds no update grant")
         case Grant(role=role):
-            if not holds(rows, place, event.author, GRANTERS):
+            if not admin:
                 raise Unauthorized(
-                    Reason.ACCESS_CHANGE, f"{short(event.author)} is no admin and cannot grant"
+                    Reason.ACCESS_CHANGE, f"{short(author)} is no admin and cannot grant"
                 )
             if role == ADMIN:
                 raise Unauthorized(Reason.ADMIN_BY_ADMIN, "only the owner makes admins")
@@ -108,45 +103,52 @@ def _judge_op(
                 raise Unauthorized(Reason.OWNER_GRANT, "the owner needs and takes no grant")
         case Epoch():
             if not writer:
-                raise Unauthorized(
-                    Reason.ACCESS_CHANGE, f"{short(event.author)} may not make an epoch"
-                )
-            _check_recipients(rows, row, event, place, op)
+                raise Unauthorized(Reason.ACCESS_CHANGE, f"{short(author)} may not make an epoch")
         case Remove():
             if not writer:
                 raise Unauthorized(
-                    Reason.REMOVE_BY_STRANGER, f"{short(event.author)} holds no update grant"
+                    Reason.REMOVE_BY_STRANGER, f"{short(author)} holds no update grant"
                 )
         case Create():  # T0 lets CREATE into a genesis only, and its author is the owner
             raise AssertionError("CREATE outside of a genesis")
 
 
-def _check_epoch(rows: Readable, row: ObjectRow, event: Event, place: Place, value: Sealed) -> None:
+def _check_recipients(rows: Readable, row: ObjectRow, event: Event, place: Place) -> None:
+    """An epoch's recipients are readers, by the event's past or by a grant beside it (SEAL-3)."""
+    epochs = [op for op in event.ops if isinstance(op, Epoch)]
+    if not epochs:
+        return
+    readers: set[bytes] = {
+        op.signing for op in event.ops if isinstance(op, Grant) and op.role == READ
+    }
+    readers.add(row.owner)
+    for epoch in epochs:
+        for reader, _ in epoch.recipients:
+            if reader not in readers:
+                if not holds(rows, place, reader, (READ,)):
+                    raise Unauthorized(Reason.EPOCH_READERS, f"{short(reader)} is no reader")
+                readers.add(reader)
+
+
+def _check_epochs(rows: Readable, event: Event, place: Place) -> None:
     """A sealed value in a closed object names an epoch its author had seen, or makes (SEAL-3)."""
-    if row.policy.is_open:
+    named = [op.value.epoch for op in event.ops if type(op) is Set and type(op.value) is Sealed]
+    if not named:
         return
-    if any(type(op) is Epoch and op.commit == value.epoch for op in event.ops):
-        return
-    prefix = keyspace.epochs_prefix(place.no, value.epoch)
+    made = {op.commit for op in event.ops if isinstance(op, Epoch)}
+    for commit in dict.fromkeys(named):
+        if commit not in made and not _knows_epoch(rows, place, commit):
+            raise Unauthorized(Reason.EPOCH_UNKNOWN, f"epoch {short(commit)} is not in the past")
+
+
+def _knows_epoch(rows: Readable, at: Place, commit: bytes) -> bool:
+    """Whether an EPOCH op of that commitment is in the past of `at`."""
+    prefix = keyspace.epochs_prefix(at.no, commit)
     for _, stored in rows.scan(prefix, keyspace.after(prefix)):
         chain, seq, _ = keyspace.unpack_epoch(stored)
-        if covers(rows, place, chain, seq):
-            return
-    raise Unauthorized(Reason.EPOCH_UNKNOWN, f"epoch {short(value.epoch)} is not in the past")
-
-
-def _check_recipients(
-    rows: Readable, row: ObjectRow, event: Event, place: Place, op: Epoch
-) -> None:
-    """An epoch's recipients are readers, by the event's past or by a grant beside it (SEAL-3)."""
-    beside = {
-        other.signing for other in event.ops if isinstance(other, Grant) and other.role == READ
-    }
-    for reader, _ in op.recipients:
-        if reader == row.owner or reader in beside:
-            continue
-        if not holds(rows, place, reader, (READ,)):
-            raise Unauthorized(Reason.EPOCH_READERS, f"{short(reader)} is no reader")
+        if covers(rows, at, chain, seq):
+            return True
+    return False
 
 
 def holds(rows: Readable, at: Place, author: AuthorId, roles: Sequence[int]) -> bool:

@@ -56,10 +56,11 @@ class Sealed:
         for name, part, size in (
             ("epoch", self.epoch, EPOCH_BYTES),
             ("salt", self.salt, SALT_BYTES),
-            ("ciphertext", self.ciphertext, None),
         ):
-            if type(part) is not bytes or (size is not None and len(part) != size):
-                raise Malformed(Reason.VALUE, f"a sealed value's {name} is not {size or ''} bytes")
+            if type(part) is not bytes or len(part) != size:
+                raise Malformed(Reason.VALUE, f"a sealed value's {name} is not {size} bytes")
+        if type(self.ciphertext) is not bytes:
+            raise Malformed(Reason.VALUE, "a sealed value's ciphertext is not bytes")
 
     def __repr__(self) -> str:
         return f"Sealed(epoch={ids.short(self.epoch)})"
@@ -84,7 +85,7 @@ Value: TypeAlias = (
 #         <bytes>            ciphertext
 
 _SEALED_TAG: Final = 16
-_PROTECTED_EPOCH: Final = bytes.fromhex("a301181804" "5820")
+_PROTECTED_EPOCH: Final = bytes.fromhex("a3011818045820")
 _PROTECTED_SALT: Final = bytes.fromhex("3350")
 _SEALED_HEAD: Final = bytes.fromhex("d0835839") + _PROTECTED_EPOCH
 _EPOCH_AT: Final = len(_PROTECTED_EPOCH)

@@ -81,8 +81,8 @@ class Create:
 
     def fields(self) -> list[object]:
         """The CBOR array: ``[1, model, [suite, key], [open, {field: open}]]``."""
-        rules = {name: is_open for name, is_open in self.policy.fields}
-        return [CREATE, self.model, [self.suite, self.sealing], [self.policy.is_open, rules]]
+        policy = [self.policy.is_open, dict(self.policy.fields)]
+        return [CREATE, self.model, [self.suite, self.sealing], policy]
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +203,7 @@ def open_envelope_untrusted(raw: bytes) -> Envelope:
     if len(raw) > limits.EVENT_BYTES_MAX:
         raise LimitExceeded(Reason.TOO_LARGE, f"{len(raw)} bytes")
     tail = len(raw) - _TAIL_BYTES
-    if not raw.startswith(_HEAD) or tail < 7 or raw[tail : tail + 2] != _SIGNATURE_HEAD:
+    if not raw.startswith(_HEAD) or tail < 8 or raw[tail : tail + 2] != _SIGNATURE_HEAD:
         raise Malformed(Reason.ENVELOPE, "not an untagged COSE_Sign1 with alg EdDSA")
     body = raw[6:tail]
     start = _payload_start(body)
@@ -248,11 +248,13 @@ def read_event_untrusted(envelope: Envelope, *, verified: bool = False) -> Event
     them, never for bytes from outside.
     """
     payload = canonical.decode_untrusted(envelope.payload, depth_max=limits.PAYLOAD_DEPTH_MAX)
-    if not isinstance(payload, list) or len(payload) != 6:
+    if not isinstance(payload, list) or not payload:
         raise Malformed(Reason.SHAPE, "payload is not an array of six")
-    version, object_id, author, t, parents, ops = payload
-    if type(version) is not int or version != limits.EVENT_VERSION:
-        raise Malformed(Reason.VERSION, f"version {version!r:.40}")
+    if type(payload[0]) is not int or payload[0] != limits.EVENT_VERSION:
+        raise Malformed(Reason.VERSION, f"version {payload[0]!r:.40}")
+    if len(payload) != 6:
+        raise Malformed(Reason.SHAPE, "payload is not an array of six")
+    _, object_id, author, t, parents, ops = payload
     if type(author) is not bytes or len(author) != 32:
         raise Malformed(Reason.SHAPE, "author is not 32 bytes")
     if type(t) is not int or not 0 <= t <= limits.T_US_MAX:

@@ -39,7 +39,7 @@ _D: Final = -121665 * pow(121666, -1, _P) % _P
 _Y_MASK: Final = (1 << 255) - 1
 """An encoded point is y in 255 bits, little-endian, and the sign of x in the top bit."""
 
-_Y_ORDER_8: Final = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD83D3D706A17C7
+_Y_ORDER_8: Final = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
 _SMALL_ORDER_Y: Final = frozenset({1, _P - 1, 0, _Y_ORDER_8, _P - _Y_ORDER_8})
 """y of the points of order 1, 2, 4, 8 and 8; the points of order 4 share y = 0."""
 

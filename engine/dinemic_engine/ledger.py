@@ -23,7 +23,7 @@ from typing import Final, TypeAlias
 
 from dinemic_engine import access, log, order, state
 from dinemic_engine.errors import BrokenChain, InvalidEvent, Reason, StoreCorrupt
-from dinemic_engine.event import Create, Event, Op, sign_event
+from dinemic_engine.event import Create, Event, Op, open_envelope_untrusted, sign_event
 from dinemic_engine.ids import EventId, ObjectId, short
 from dinemic_engine.keys import SigningKey
 from dinemic_engine.limits import PARENTS_MAX
@@ -78,6 +78,18 @@ class Ahead:
 Outcome: TypeAlias = Admitted | Duplicate | Refused | Orphan | Ahead
 
 
+@dataclass(frozen=True, slots=True)
+class Ingested:
+    """What became of a batch of received events, by position in the batch where it matters."""
+
+    admitted: int
+    duplicate: int
+    waiting: int
+    """Parents unknown, or dated ahead: kept for now, nobody's fault (ORD-4, ORD-9)."""
+    invalid: tuple[tuple[int, str], ...]
+    """(position, reason) of events the sender should never have passed on: T0 and T1 refusals."""
+
+
 @dataclass(slots=True)
 class Proposal:
     """What `accept` would write, and what became of each event, in the order given."""
@@ -108,7 +120,7 @@ class Ledger:
         self._objects: dict[bytes, tuple[int, ObjectRow]] = {}
         self._sums: dict[int, tuple[int, int]] = {}
         self._tip = check_tip(store)
-        self._flushed = (self._tip.seq, self._tip.digest)
+        self._flushed = (self._tip.flushed_seq, self._tip.flushed_digest)
 
     @property
     def tip(self) -> Tip:
@@ -169,6 +181,13 @@ class Ledger:
             by_order = sorted(by_order, key=lambda i: (events[i].t, events[i].id))  # type: ignore[assignment]
         for index in by_order:
             outcomes[index] = self._judge(proposal, events[index], now_us)
+        for index, outcome in outcomes.items():
+            # Not older than a parent in the same batch, which so came after it: refused, as it
+            # would be in a batch of its own.
+            if type(outcome) is Orphan and all(
+                proposal.rows.get(keyspace.place_key(parent)) for parent in outcome.missing
+            ):
+                outcomes[index] = self._judge(proposal, outcome.event, now_us)
         proposal.outcomes = [outcomes[index] for index in range(len(events))]
         for model_no, (count, total) in proposal.sums.items():
             key = keyspace.fingerprint_key(model_no)
@@ -210,11 +229,11 @@ class Ledger:
             trial = Overlay(rows, placement.rows)
             authorized = access.judge(trial, row, event, placement.place)
         else:
+            for op in event.ops:
+                access.judge_in_genesis(event, op)
             no, row = self._new_object(proposal, event)
             placement = log.place(rows, no, event, parents, 0)
             authorized = True
-            for op in event.ops:
-                access.judge_in_genesis(event, op)
         place = placement.place
         if authorized:
             place = place._replace(flags=AUTHORIZED)
@@ -343,12 +362,12 @@ def check_tip(store: Store) -> Tip:
             raise StoreCorrupt("there are events here, but no tip")
         return keyspace.NOTHING
     tip = keyspace.unpack_tip(value)
+    if store.get(keyspace.arrival_key(tip.seq + 1)) is not None:
+        raise StoreCorrupt(f"there are more events here than the {tip.seq} the tip counts")
     digest, expected = tip.flushed_digest, tip.flushed_seq + 1
-    start, end = keyspace.arrival_key(expected), keyspace.arrival_key(tip.seq + 2)
+    start, end = keyspace.arrival_key(expected), keyspace.arrival_key(tip.seq + 1)
     for key, arrival in store.scan(start, end):
-        if key != keyspace.arrival_key(expected) or expected > tip.seq:
-            break
-        if store.get(keyspace.event_key(*keyspace.unpack_arrival(arrival))) is None:
+        if key != keyspace.arrival_key(expected) or not _is_whole(store, arrival):
             break
         digest = hashlib.sha256(digest + arrival).digest()
         expected += 1
@@ -357,3 +376,15 @@ def check_tip(store: Store) -> Tip:
             f"{tip.seq} events were admitted, but number {expected} is missing or changed"
         )
     return tip
+
+
+def _is_whole(store: Store, arrival: bytes) -> bool:
+    """Whether the event an ``L`` row names is there, with the content of its id."""
+    no, t, event_id = keyspace.unpack_arrival(arrival)
+    raw = store.get(keyspace.event_key(no, t, event_id))
+    if raw is None:
+        return False
+    try:
+        return open_envelope_untrusted(raw).id == event_id
+    except InvalidEvent:
+        return False

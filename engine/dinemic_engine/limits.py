@@ -51,7 +51,7 @@ T_US_MAX: Final = (1 << 63) - 1
 # -- this node: time and buffers (ORD-4, ORD-9) -------------------------------------------------
 
 HOLD_US: Final = 60 * 1_000_000
-"""An event dated further ahead than this waits until it is due: a clock can be pushed no further."""
+"""An event dated further ahead than this waits until it is due: no clock is pushed further."""
 
 ORPHANS_PER_SOURCE_MAX: Final = 1024
 ORPHAN_BYTES_PER_SOURCE_MAX: Final = 8 << 20

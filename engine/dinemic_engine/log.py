@@ -1,4 +1,4 @@
-"""One object's log as a graph: where an event lies in it, its heads, and who is in whose past.
+r"""One object's log as a graph: where an event lies in it, its heads, and who is in whose past.
 
 Every judgement of the protocol asks one question again and again: *is x in the past of e?* Walking
 parents answers it in time that grows with the log. Version vectors answer it with a look-up.
@@ -9,7 +9,7 @@ chain everything earlier is in the past of everything later, so an event's past 
 by one number per chain, its *vector*:
 
     chain 0 (owner)   1 --- 2 --- 3 ------- 4          vector of 4:  {0: 4, 1: 2}
-                       \\               /
+                       \               /
     chain 1 (chief)     1 --------- 2                  vector of 2:  {0: 1, 1: 2}
 
     x is in past(e) or is e   <=>   vector(e)[x.chain] >= x.seq

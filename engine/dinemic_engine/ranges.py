@@ -19,9 +19,10 @@ Invariant: what lies below `Reconciler.frontier` is settled, and `settle` hands 
 events travel parents first, and what is remembered is bounded by the depth of the cuts and not by
 the number of differences.
 
-Every question cuts a range that differs smaller, or moves forward through it. The first happens
-`RECONCILE_ROUNDS_MAX` times at most to one range; the second is bounded by the set itself. Sets that
-change meanwhile cost a wasted question at worst, and the next session finds the rest.
+Every question cuts a range that differs smaller, or moves forward through it by more than 32 keys.
+The first happens `RECONCILE_ROUNDS_MAX` times at most to one range; the second is bounded by the
+set itself, however large. Sets that change meanwhile cost a wasted question at worst, and the next
+session finds the rest.
 """
 
 from __future__ import annotations
@@ -54,12 +55,26 @@ HIGHEST: Final[Bound] = (1 << 63, b"")
 FINGERPRINT_BYTES: Final = 16
 
 
+def id_term(event_id: bytes) -> int:
+    """What one event adds to the sum of a fingerprint (REC-2)."""
+    return int.from_bytes(hashlib.sha256(b"dinemic/fp/1" + event_id).digest(), "big")
+
+
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
     """Count and sum mod 2^256 of SHA-256("dinemic/fp/1" | id) over a set of events (REC-2)."""
 
     count: int
     total: int
+
+    @classmethod
+    def of(cls, event_ids: Iterable[bytes]) -> Fingerprint:
+        """The fingerprint of a set of events, counted one by one."""
+        count = total = 0
+        for event_id in event_ids:
+            count += 1
+            total += id_term(event_id)
+        return cls(count, total % (1 << 256))
 
     def wire(self) -> bytes:
         """The 16 bytes peers compare: SHA-256(count as 8 bytes | sum as 32 bytes)[:16]."""
@@ -104,7 +119,7 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What a session has found out for good: keys only the other side has, gaps it has. Ascending."""
+    """What is known for good, ascending: keys only the other side has, and gaps in what it has."""
 
     need: tuple[Key, ...]
     have: tuple[Gap, ...]
@@ -230,7 +245,9 @@ class Reconciler:
     @property
     def frontier(self) -> Bound:
         """Where what is not settled begins."""
-        lowest = [ranges[at].lower for ranges, at in ((self._pending, -1), (self._asked, 0)) if ranges]
+        lowest = [
+            ranges[at].lower for ranges, at in ((self._pending, -1), (self._asked, 0)) if ranges
+        ]
         return min(lowest, default=HIGHEST)
 
     def ask(self, side: Side) -> tuple[Segment, ...]:
@@ -323,6 +340,8 @@ class Reconciler:
             raise RangeRefused("keys were asked for, and not one list of keys came")
         if upper != min(entry.upper, covered):
             raise RangeRefused("a list of keys ends where neither the range nor the answer does")
+        if upper < entry.upper and len(keys) <= RECONCILE_IDS_MAX:
+            raise RangeRefused(f"an answer cut after {len(keys)} keys")  # or it never ends
         self._compare(side, lower, upper, keys)
         return [_again(entry, upper)] if upper < entry.upper else []
 
@@ -435,7 +454,9 @@ def _separator(below: Key, above: Key) -> Bound:
     """The shortest bound with ``below < bound <= above``; usually a time alone."""
     if below[0] < above[0]:
         return above[0], b""
-    same = next(at for at, (low, high) in enumerate(zip(below[1], above[1], strict=True)) if low != high)
+    same = next(
+        at for at, (low, high) in enumerate(zip(below[1], above[1], strict=True)) if low != high
+    )
     return above[0], above[1][: same + 1]
 
 
@@ -465,14 +486,23 @@ def _search_cuts(side: Side, lower: Bound, upper: Bound, count: int) -> list[Bou
         target = count * part // RECONCILE_FANOUT
         halve = False
         while True:
-            at = next(at for at, (_, rank) in enumerate(samples) if rank > target or at == len(samples) - 1)
+            at = next(
+                at
+                for at, (_, rank) in enumerate(samples)
+                if rank > target or at == len(samples) - 1
+            )
             (low, low_rank), (high, high_rank) = samples[at - 1], samples[at]
             near = low if target - low_rank <= high_rank - target else high
-            if abs((low_rank if near == low else high_rank) - target) <= tolerance or high - low < 2:
+            if (
+                abs((low_rank if near == low else high_rank) - target) <= tolerance
+                or high - low < 2
+            ):
                 cuts.add(near)
                 break
             span = high - low
-            step = span // 2 if halve else span * (target - low_rank) // max(1, high_rank - low_rank)
+            step = (
+                span // 2 if halve else span * (target - low_rank) // max(1, high_rank - low_rank)
+            )
             step = min(max(step, span >> 3), span - (span >> 3))
             round_bits = max(0, span.bit_length() - 5)
             middle = min(max((low + step) >> round_bits << round_bits, low + 1), high - 1)

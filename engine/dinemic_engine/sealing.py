@@ -72,10 +72,8 @@ def open_epoch(object_id: bytes, epoch: Epoch, reader: AuthorId, key: SealingKey
     Raises:
         Unreadable: not a recipient, or what was sealed for it is not the committed key.
     """
-    for recipient, sealed in epoch.recipients:
-        if recipient == reader:
-            break
-    else:
+    sealed = dict(epoch.recipients).get(reader)
+    if sealed is None:
         raise Unreadable(f"{short(reader)} is no recipient of epoch {short(epoch.commit)}")
     info = _EPOCH_TAG + object_id + epoch.commit
     private = X25519PrivateKey.from_private_bytes(key.private)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 
 from dinemic_engine import access, canonical
+from dinemic_engine.errors import StoreCorrupt
 from dinemic_engine.event import READ, Create, Delete, Epoch, Event, Grant, Remove, Set
 from dinemic_engine.sealing import reader_sum
 from dinemic_engine.store import keyspace
@@ -72,7 +73,7 @@ def sealing_of(rows: Readable, no: int) -> Sealing:
     """The readers and newest epoch of an object."""
     value = rows.get(keyspace.sealing_key(no))
     if value is None:
-        raise AssertionError("an object without its sealing row")
+        raise StoreCorrupt(f"object number {no} has no sealing row")
     return keyspace.unpack_sealing(value)
 
 

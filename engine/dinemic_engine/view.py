@@ -14,7 +14,7 @@ from typing import NamedTuple
 from dinemic_engine import access, canonical, state
 from dinemic_engine.access import Granted
 from dinemic_engine.canonical import Value
-from dinemic_engine.errors import UnknownObject
+from dinemic_engine.errors import StoreCorrupt, UnknownObject
 from dinemic_engine.event import (
     ADMIN,
     UPDATE,
@@ -207,7 +207,7 @@ class View:
         """An admitted event by its key."""
         raw = self._store.get(keyspace.event_key(no, t, event_id))
         if raw is None:
-            raise AssertionError("a row names an event that is not there")
+            raise StoreCorrupt(f"a row names event {short(event_id)}, which is not there")
         return load(raw)
 
     def raw(self, event_id: bytes) -> tuple[str, bytes] | None:
@@ -219,7 +219,7 @@ class View:
         raw = self._store.get(keyspace.event_key(place.no, place.t, event_id))
         row = self._store.get(keyspace.object_row_key(place.no))
         if raw is None or row is None:
-            raise AssertionError("a place names an event that is not there")
+            raise StoreCorrupt(f"event {short(event_id)} has a place and is not there")
         return keyspace.unpack_object(row).model, raw
 
     def history(self, object_id: bytes) -> Iterator[LoggedEvent]:
@@ -239,7 +239,7 @@ class View:
     def _place(self, event_id: bytes) -> Place:
         value = self._store.get(keyspace.place_key(event_id))
         if value is None:
-            raise AssertionError("an event without a place")
+            raise StoreCorrupt(f"event {short(event_id)} has no place")
         return keyspace.unpack_place(value)
 
     def tip(self) -> Tip:

@@ -1,4 +1,4 @@
-"""Every row of a store: its key, its value, and nothing about when it is written.
+r"""Every row of a store: its key, its value, and nothing about when it is written.
 
 Keys begin with one letter. Numbers are big-endian, so keys sort as the numbers do. An object's
 rows carry its local number ``no`` (4 bytes, given at admission, never on the wire) and not its
@@ -16,12 +16,12 @@ rows carry its local number ``no`` (4 bytes, given at admission, never on the wi
 | ``M`` name                             | model number 4                                     |
 | ``O`` id                               | no 4                                               |
 | ``N`` no                               | see `ObjectRow`                                    |
-| ``B`` name ``\\0`` object id            | no 4: objects by model                             |
+| ``B`` name ``\0`` object id            | no 4: objects by model                             |
 | ``H`` no                               | heads: t, id, chain, seq, base of each             |
 | ``C`` no, author 32                    | the author's chains: (chain 4, tip seq 8)...       |
 | ``V`` no, chain 4, seq 8               | a version vector: (chain 4, seq 8)...  (log.py)    |
 | ``R`` no, stored key                   | the winning write of a register: see `Written`     |
-| ``W`` no, stored key ``\\0`` t, id, op 2 | chain 4, seq 8: every effective write of it         |
+| ``W`` no, stored key ``\0`` t, id, op 2 | chain 4, seq 8: every effective write of it         |
 | ``G`` no, author 32, role 1, t, id, op | chain, seq, subject 32, suite 1, sealing key       |
 | ``P`` no, commit 32, t, id, op         | chain, seq, recipients' sum 32                     |
 | ``S`` no                               | readers' sum and the newest epoch: see `Sealing`   |
@@ -109,7 +109,13 @@ NOTHING: Final = Tip(0, bytes(32), 0, bytes(32), 0, 0)
 
 
 def unpack_tip(value: bytes) -> Tip:
-    """The inverse of `Tip.pack`."""
+    """The inverse of `Tip.pack`.
+
+    Raises:
+        StoreCorrupt: not of its size.
+    """
+    if len(value) != _TIP.size:
+        raise StoreCorrupt(f"a tip row of {len(value)} bytes")
     return Tip(*_TIP.unpack(value))
 
 
@@ -220,7 +226,13 @@ def pack_arrival(no: int, t: int, event_id: bytes) -> bytes:
 
 
 def unpack_arrival(value: bytes) -> tuple[int, int, bytes]:
-    """(no, t, id) of an ``L`` row."""
+    """(no, t, id) of an ``L`` row.
+
+    Raises:
+        StoreCorrupt: not of its size.
+    """
+    if len(value) != _ARRIVAL.size:
+        raise StoreCorrupt(f"an arrival row of {len(value)} bytes")
     no, t, event_id = _ARRIVAL.unpack(value)
     return no, t, event_id
 

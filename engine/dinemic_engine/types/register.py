@@ -14,7 +14,9 @@ event; `W` says where.
 from __future__ import annotations
 
 from dinemic_engine import canonical
+from dinemic_engine.errors import StoreCorrupt
 from dinemic_engine.event import Delete, Event, Set
+from dinemic_engine.ids import short
 from dinemic_engine.log import vector
 from dinemic_engine.store import keyspace
 from dinemic_engine.store.keyspace import Place, Written
@@ -89,6 +91,6 @@ def past_of(rows: Readable, event_id: bytes) -> dict[int, int]:
     """The vector of an admitted event, its own chain included."""
     value = rows.get(keyspace.place_key(event_id))
     if value is None:
-        raise AssertionError("a write of an event that was never admitted")
+        raise StoreCorrupt(f"event {short(event_id)} has a write and no place")
     place = keyspace.unpack_place(value)
     return {**vector(rows, place.no, place.chain, place.base), place.chain: place.seq}

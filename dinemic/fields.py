@@ -1,0 +1,151 @@
+"""Fields: class attributes of a model that become handles on an object's stored values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, NamedTuple, overload
+
+from dinemic.node import ToSeal
+from dinemic_engine.canonical import Sealed, Value
+from dinemic_engine.errors import Malformed, UsageError
+from dinemic_engine.event import Delete, Set, check_field_name
+from dinemic_engine.ids import to_text
+from dinemic_engine.types import register
+
+if TYPE_CHECKING:
+    from dinemic.models import DModel
+    from dinemic_engine.view import Reading
+
+Access = Literal["open", "closed"]
+
+
+class Conflict(NamedTuple):
+    """One of the writes of a field that no other write had seen, with the event that made it."""
+
+    value: Value
+    event_id: str
+    t: int
+    """Microseconds since the Unix epoch."""
+    deleted: bool
+
+
+class DField:
+    """One value of an object: the last write wins, and `conflicts` shows what it won over.
+
+    Declared as a class attribute, ``name = DField("name")``; ``p.name`` is then bound to the
+    object. `field_name` is the storage key and need not be the attribute's name. `is_encrypted`
+    seals every value for the object's readers. `default` is what a field never written reads as.
+    `access` opens or closes this one field, whatever the model is.
+    """
+
+    __slots__ = ("_model", "_stored", "access", "default", "field_name", "is_encrypted")
+
+    def __init__(
+        self,
+        field_name: str,
+        is_encrypted: bool = False,
+        *,
+        default: Value = "",
+        access: Access | None = None,
+    ) -> None:
+        """Raises ValueError for a name no field can have, or an access that is neither word."""
+        try:
+            check_field_name(field_name)
+        except Malformed as error:
+            raise ValueError(str(error)) from error
+        if access not in (None, "open", "closed"):
+            raise ValueError(f"access is 'open' or 'closed', not {access!r}")
+        self.field_name = field_name
+        self.is_encrypted = is_encrypted
+        self.default = default
+        self.access = access
+        self._stored = register.stored_key(field_name).decode()
+        self._model: DModel | None = None
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> DField: ...
+    @overload
+    def __get__(self, instance: DModel, owner: type) -> DField: ...
+    def __get__(self, instance: DModel | None, owner: type) -> DField:
+        """The declaration on the class; a field bound to the object on an instance."""
+        if instance is None:
+            return self
+        bound = object.__new__(type(self))
+        bound.field_name = self.field_name
+        bound.is_encrypted = self.is_encrypted
+        bound.default = self.default
+        bound.access = self.access
+        bound._stored = self._stored
+        bound._model = instance
+        return bound
+
+    def __set__(self, instance: DModel, value: object) -> None:
+        raise AttributeError(
+            f"assigning would hide the field; use .{self.field_name}.set(...) to write it"
+        )
+
+    def _bound(self) -> DModel:
+        if self._model is None:
+            raise UsageError(
+                f"field {self.field_name!r} is not bound to an object: "
+                "use it on an instance of the model"
+            )
+        return self._model
+
+    def set(self, value: Value) -> None:
+        """Write `value`, sealed if the field is encrypted; on return it is admitted here.
+
+        Raises:
+            UpdateRejected: a rule refuses it; nothing was made.
+            UnknownObject: the object is not here (any more).
+            NotOwned: the handle names a caller whose key is not here.
+            ValueError: no value a field can hold.
+        """
+        op = ToSeal if self.is_encrypted else Set
+        self._bound()._commit([op(self.field_name, value)])
+
+    def get(self, default: Value | None = None) -> Value:
+        """The value last set, of the type it was set with, or the default if there is none.
+
+        Raises:
+            Unreadable: it is sealed and this handle's key does not open it.
+        """
+        model = self._bound()
+        reading = model._node.view.read(model._object_id, self._stored)
+        if reading is None:
+            return self.default if default is None else default
+        return self._open(reading)
+
+    def delete(self) -> None:
+        """Take the value away; nothing happens if there is none."""
+        model = self._bound()
+        if model._node.view.read(model._object_id, self._stored) is not None:
+            model._commit([Delete(self.field_name)])
+
+    def conflicts(self) -> list[Conflict]:
+        """The writes that no other write had seen, the winner first; one if there is no conflict.
+
+        Raises:
+            Unreadable: one is sealed and this handle's key does not open it.
+        """
+        model = self._bound()
+        return [
+            Conflict(
+                None if reading.deleted else self._open(reading),
+                to_text(reading.event),
+                reading.t,
+                reading.deleted,
+            )
+            for reading in model._node.view.conflicts(model._object_id, self._stored)
+        ]
+
+    def _open(self, reading: Reading) -> Value:
+        value = reading.value
+        if isinstance(value, Sealed):
+            model = self._bound()
+            return model._node.unseal(model._object_id, self._stored, value, model._caller)
+        return value
+
+    def __repr__(self) -> str:
+        kind = ", encrypted" if self.is_encrypted else ""
+        owner = "" if self._model is None else f" of {self._model!r}"
+        return f"<DField {self.field_name!r}{kind}{owner}>"

@@ -1,0 +1,552 @@
+"""One node: its store, its keys, its log, and the one path every change takes.
+
+    local edit  ──> commit ─┐
+                            ├─> Ledger.prepare ─> Ledger.accept ─> announce to peers
+    peer's bytes ─> ingest ─┘         (one lock around the three)
+
+Any thread may call anything here. Reads take no lock; writes take one, for as long as it takes to
+judge and write a batch, and never while user code or the network runs. Durability by `flush` on a
+thread: a write that returned is in the operating system's hands (it survives kill -9) and on disk
+within `GROUP_COMMIT_S`; with ``durability="sync"`` before it returns.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from dinemic.config import Config
+from dinemic.keyring import Keyring, ObjectKeys
+from dinemic_engine import sealing
+from dinemic_engine.canonical import Sealed, Value
+from dinemic_engine.errors import (
+    InvalidEvent,
+    NotLaunched,
+    NotOwned,
+    StoreError,
+    UnknownObject,
+    Unreadable,
+    UpdateRejected,
+    UsageError,
+)
+from dinemic_engine.event import (
+    READ,
+    SUITE_X25519,
+    UPDATE,
+    Create,
+    Event,
+    Grant,
+    Op,
+    Policy,
+    Set,
+    open_envelope_untrusted,
+    read_event_untrusted,
+)
+from dinemic_engine.ids import AuthorId, ObjectId, db_id, short, to_text
+from dinemic_engine.keys import SigningKey
+from dinemic_engine.ledger import (
+    Admitted,
+    Ahead,
+    Duplicate,
+    Ingested,
+    Ledger,
+    Orphan,
+    Refused,
+)
+from dinemic_engine.ranges import Bound, Fingerprint, Key
+from dinemic_engine.store import Store
+from dinemic_engine.types import register
+from dinemic_engine.view import View
+from dinemic_engine.waiting import Waiting
+
+if TYPE_CHECKING:
+    from dinemic.net import Network, NetworkStatus
+
+_log = logging.getLogger(__name__)
+
+GROUP_COMMIT_S: Final = 0.008
+"""How long writes are gathered before one flush: with the flush itself, within 10 ms."""
+
+INGEST_BATCH: Final = 256
+"""Events judged and written in one batch; bounds how long the lock is held."""
+
+_EPOCH_KEYS_REMEMBERED: Final = 4096
+_CONSTRUCTOR_ROLES: Final = (READ, UPDATE)
+_Name = TypeVar("_Name")
+
+
+@dataclass(frozen=True, slots=True)
+class ToSeal:
+    """A SET whose value is sealed for the object's readers when the edit is committed."""
+
+    field: str
+    value: Value
+
+
+Edit = Sequence[Op | ToSeal]
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What a node is doing. `refused` counts by rule and reason."""
+
+    node_id: str
+    home: str
+    objects: int
+    events: int
+    authored: int
+    admitted: int
+    duplicate: int
+    refused: dict[str, int]
+    waiting: int
+    held: int
+    network: NetworkStatus | None
+
+
+@dataclass(slots=True)
+class _Counters:
+    authored: int = 0
+    admitted: int = 0
+    duplicate: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+
+
+class Node:
+    """A running node. Open one with `Node.open`, or through `dinemic.launch`."""
+
+    def __init__(self, config: Config, store: Store, keyring: Keyring) -> None:
+        self.config = config
+        self.keyring: Final = keyring
+        self.view: Final = View(store)
+        self.network: Network | None = None
+        self._store = store
+        self._ledger = Ledger(store)
+        self._waiting = Waiting()
+        self._lock = threading.RLock()
+        self._counters = _Counters()
+        self._made_epochs: dict[bytes, bytes] = {}
+        self._opened_epochs: dict[tuple[bytes, bytes], bytes] = {}
+        self._pid = os.getpid()
+        self._closing = threading.Event()
+        self._flush_error: StoreError | None = None
+        self._wake = threading.Event()
+        self._keeper = threading.Thread(target=self._keep, name="dinemic-keeper", daemon=True)
+        self._keeper.start()
+
+    @classmethod
+    def open(cls, config: Config) -> Node:
+        """Open store and keyring of `config.home`; no network yet.
+
+        Raises:
+            StoreLocked: another process has this home open.
+            StoreError, UsageError: the home cannot be used as it is; the message names it.
+        """
+        store: Store
+        if config.store == "memory":
+            from dinemic_engine.store.memory import MemoryStore
+
+            store = MemoryStore()
+        else:
+            from dinemic_engine.store.rocks import RocksStore
+
+            store = RocksStore(config.home / "store")
+        try:  # the store first: its lock is what makes this process the keyring's only writer
+            return cls(config, store, Keyring.open(config.home / "keys", config.passphrase))
+        except BaseException:
+            store.close()
+            raise
+
+    @property
+    def node_id(self) -> bytes:
+        """This node's Ed25519 public key, which peers know it by (CHAN-1)."""
+        return self.keyring.node_key.public
+
+    def check_open(self) -> None:
+        """Return if the node can be used by this process.
+
+        Raises:
+            NotLaunched: it was shut down.
+            UsageError: this process is a fork of the one that opened it.
+        """
+        if self._closing.is_set():
+            raise NotLaunched("this node was shut down; call dinemic.launch() again")
+        if os.getpid() != self._pid:
+            raise UsageError(
+                "a forked child cannot use its parent's node; launch one after the fork, "
+                "with a home of its own"
+            )
+
+    # -- changing -----------------------------------------------------------------------------
+
+    def create(self, model: str, policy: Policy, granted: Sequence[ObjectId]) -> ObjectId:
+        """A new object of `model`, owned here; each of `granted` may read and update it.
+
+        The private keys are on disk before the genesis is admitted or announced.
+
+        Raises:
+            UnknownObject: one of `granted` is not known here.
+        """
+        self.check_open()
+        keys = ObjectKeys.generate()
+        ops: list[Op] = [Create(model, SUITE_X25519, keys.sealing.public, policy)]
+        for subject in dict.fromkeys(granted):
+            ops += [self.grant(subject, role) for role in _CONSTRUCTOR_ROLES]
+        with self._lock:
+            event = self._ledger.draft(None, ops, keys.signing, _now_us())
+            self.keyring.add(event.id, keys)
+            self._admit_own(event)
+        self._written()
+        return ObjectId(event.id)
+
+    def grant(self, subject: ObjectId, role: int) -> Grant:
+        """The op that gives `subject` a role.
+
+        Raises:
+            UnknownObject: the subject's keys are not known here.
+        """
+        _, row = self.view.need(subject)
+        return Grant(role, subject, AuthorId(row.owner), row.suite, row.sealing)
+
+    def commit(self, object_id: ObjectId, edit: Edit, caller: ObjectId | None) -> Event:
+        """Make one event of an edit, admit it here and announce it.
+
+        Raises:
+            UnknownObject: no such object here, or it was removed.
+            NotOwned: the caller's private key is not here.
+            UpdateRejected: a rule refuses it; nothing was made.
+            InvalidEvent: the ops break a rule of the format; nothing was made.
+        """
+        self.check_open()
+        signer = self.signer(object_id, caller)
+        with self._lock:
+            self._need_standing(object_id)
+            ops = self._sealed(object_id, edit, signer)
+            event = self._ledger.draft(object_id, ops, signer, _now_us())
+            self._admit_own(event)
+        self._written()
+        return event
+
+    def signer(self, object_id: ObjectId, caller: ObjectId | None) -> SigningKey:
+        """Who signs: the caller if named, else the object itself if owned here, else the node.
+
+        Raises:
+            NotOwned: a caller is named whose private key is not here.
+        """
+        keys = self.reading_keys(object_id, caller)
+        if keys is not None:
+            return keys.signing
+        if caller is not None:
+            raise NotOwned(f"the private key of caller {short(caller)}... is not on this node")
+        return self.keyring.node_key
+
+    def reading_keys(self, object_id: ObjectId, caller: ObjectId | None) -> ObjectKeys | None:
+        """The keys a handle acts with, if here: the caller's if named, else the object's own."""
+        return self.keyring.get(object_id if caller is None else caller)
+
+    def _need_standing(self, object_id: ObjectId) -> None:
+        _, row = self.view.need(object_id)
+        if row.removed_by:
+            raise UnknownObject(f"{db_id(row.model, object_id)} was removed")
+
+    def _admit_own(self, event: Event) -> None:
+        """Let an event of our own in, or raise; the caller holds the lock."""
+        if self._flush_error is not None:
+            raise self._flush_error
+        proposal = self._ledger.prepare([event], _now_us())
+        outcome = proposal.outcomes[0]
+        if isinstance(outcome, Refused):
+            reason = outcome.error.reason
+            raise UpdateRejected(
+                f"{short(event.object)}...: {outcome.error}",
+                by=reason.rule,
+                reason=str(outcome.error),
+                event=event.id,
+            ) from outcome.error
+        if isinstance(outcome, Ahead):
+            raise UpdateRejected(
+                "this node's clock is more than a minute behind the newest event of the object",
+                by="ORD-4",
+                reason="clock behind",
+                event=event.id,
+            )
+        assert isinstance(outcome, Admitted), "a draft on top of our own heads"
+        self._ledger.accept(proposal)
+        self._counters.authored += 1
+        self._announce([outcome], None)
+
+    # -- sealing ------------------------------------------------------------------------------
+
+    def _sealed(self, object_id: ObjectId, edit: Edit, signer: SigningKey) -> list[Op]:
+        """The ops of an edit, values sealed, with a new epoch in front if one is needed."""
+        epoch: tuple[bytes, bytes] | None = None
+        ops: list[Op] = []
+        for part in edit:
+            if not isinstance(part, ToSeal):
+                ops.append(part)
+                continue
+            if epoch is None:
+                commit, epoch_key, new = self._epoch(object_id, signer)
+                epoch = (commit, epoch_key)
+                if new is not None:
+                    ops.append(new)
+            path = register.stored_key(part.field)
+            salt = os.urandom(sealing.SALT_BYTES)
+            sealed = sealing.seal(object_id, path, *epoch, salt, part.value)
+            ops.append(Set(part.field, sealed))
+        return ops
+
+    def _epoch(self, object_id: ObjectId, signer: SigningKey) -> tuple[bytes, bytes, Op | None]:
+        """(commitment, key, op to make it if new) of an epoch for exactly today's readers."""
+        newest = self.view.sealing(object_id)
+        if newest.recipients == newest.readers:
+            known = self._made_epochs.get(newest.commit)
+            if known is not None:
+                return newest.commit, known, None
+            keys = self._keys_of(object_id, signer)
+            if keys is not None:
+                try:
+                    return newest.commit, self._epoch_key(object_id, newest.commit, keys), None
+                except Unreadable:
+                    pass  # a writer that is no reader seals under an epoch of its own
+        _, row = self.view.need(object_id)
+        readers = {AuthorId(row.owner): row.sealing}
+        for grant in self.view.grants(object_id, READ):
+            readers[grant.author] = grant.sealing
+        epoch_key = os.urandom(sealing.EPOCH_KEY_BYTES)
+        op = sealing.make_epoch(object_id, epoch_key, readers)
+        _remember(self._made_epochs, op.commit, epoch_key)
+        return op.commit, epoch_key, op
+
+    def _keys_of(self, object_id: ObjectId, signer: SigningKey) -> ObjectKeys | None:
+        """The sealing side of whoever signs: the owner's, or that of a granted reader."""
+        own = self.keyring.get(object_id)
+        if own is not None and own.signing == signer:
+            return own
+        for grant in self.view.grants(object_id, READ):
+            if grant.author == signer.public:
+                return self.keyring.get(grant.subject)
+        return None
+
+    def unseal(
+        self, object_id: ObjectId, stored: str, value: Sealed, caller: ObjectId | None
+    ) -> Value:
+        """The value inside `value`, opened with the caller's keys or the object's own (SEAL-2).
+
+        Raises:
+            Unreadable: no such keys here, or they open nothing.
+        """
+        keys = self.reading_keys(object_id, caller)
+        if keys is None:
+            who = "the object's own key is" if caller is None else "the caller's key is"
+            raise Unreadable(f"{stored} of {short(object_id)}... is sealed and {who} not here")
+        epoch_key = self._epoch_key(object_id, value.epoch, keys)
+        return sealing.unseal(object_id, stored.encode(), epoch_key, value)
+
+    def _epoch_key(self, object_id: ObjectId, commit: bytes, keys: ObjectKeys) -> bytes:
+        """The key of an epoch as its recipient opens it, remembered."""
+        slot = (commit, keys.signing.public)
+        known = self._opened_epochs.get(slot)
+        if known is not None:
+            return known
+        failure = Unreadable(f"no epoch {short(commit)} is known here")
+        reader = AuthorId(keys.signing.public)
+        for epoch in self.view.epochs(object_id, commit):
+            try:
+                epoch_key = sealing.open_epoch(object_id, epoch, reader, keys.sealing)
+            except Unreadable as error:
+                failure = error
+                continue
+            _remember(self._opened_epochs, slot, epoch_key)
+            return epoch_key
+        raise failure
+
+    # -- the network's side (Replica) -----------------------------------------------------------
+
+    def models(self) -> tuple[str, ...]:
+        """The models this node subscribes to; ``("*",)`` is every one."""
+        return self.config.models
+
+    def model_names(self) -> tuple[str, ...]:
+        """The subscribed models of which at least one event is here, sorted."""
+        return tuple(name for name in self.view.models() if self._subscribed(name))
+
+    def _subscribed(self, model: str) -> bool:
+        return self.config.models == ("*",) or model in self.config.models
+
+    def ingest(self, source: bytes, events: Sequence[bytes]) -> Ingested:
+        """Judge and keep events a peer sent; see `dinemic_transport.replica.Replica`."""
+        self.check_open()
+        invalid: list[tuple[int, str]] = []
+        fresh: list[tuple[int, Event]] = []
+        duplicate = 0
+        for position, raw in enumerate(events):
+            try:
+                envelope = open_envelope_untrusted(raw)
+                if self._ledger.knows(envelope.id):
+                    duplicate += 1
+                else:
+                    fresh.append((position, read_event_untrusted(envelope)))
+            except InvalidEvent as error:
+                invalid.append((position, error.reason.value))
+        positions = {event.id: position for position, event in fresh}
+        batch = [(source, event) for _, event in fresh if self._wanted(event)]
+        tally = self._judge(batch)
+        for refusal, event in tally.refused:
+            if event.id in positions:
+                invalid.append((positions[event.id], refusal.reason.value))
+        with self._lock:
+            self._counters.duplicate += duplicate + tally.duplicate
+            self._counters.refused.update(reason for _, reason in invalid)
+        return Ingested(
+            tally.admitted, duplicate + tally.duplicate, tally.waiting, tuple(sorted(invalid))
+        )
+
+    def _wanted(self, event: Event) -> bool:
+        """Whether an event's model is subscribed to; only a genesis can begin one (T3)."""
+        first = event.ops[0]
+        return not isinstance(first, Create) or self._subscribed(first.model)
+
+    def _judge(self, batch: list[tuple[bytes, Event]]) -> _Tally:
+        """Admit what can be admitted of a batch and of what had been waiting for it."""
+        tally = _Tally()
+        while batch:
+            part, batch = batch[:INGEST_BATCH], batch[INGEST_BATCH:]
+            with self._lock:
+                proposal = self._ledger.prepare([event for _, event in part], _now_us())
+                self._ledger.accept(proposal)
+                admitted = proposal.admitted
+                for (source, event), outcome in zip(part, proposal.outcomes, strict=True):
+                    match outcome:
+                        case Admitted():
+                            tally.admitted += 1
+                        case Duplicate():
+                            tally.duplicate += 1
+                        case Refused(error=error):
+                            tally.refused.append((error, event))
+                        case Orphan(missing=missing):
+                            tally.waiting += 1
+                            self._waiting.add_orphan(source, event, missing)
+                        case Ahead():
+                            tally.waiting += 1
+                            self._waiting.hold(source, event)
+                self._counters.admitted += len(admitted)
+                batch += self._waiting.arrived([found.event.id for found in admitted])
+                self._announce(admitted, part[0][0])
+            if admitted or tally.waiting:
+                self._written()
+        return tally
+
+    def _announce(self, admitted: Sequence[Admitted], source: bytes | None) -> None:
+        """Hand admitted events to the network, which never blocks."""
+        if self.network is None or not admitted:
+            return
+        by_model: dict[str, list[bytes]] = {}
+        for found in admitted:
+            by_model.setdefault(found.model, []).append(found.event.raw)
+        for model, events in by_model.items():
+            self.network.announce(model, events, source)
+
+    def fingerprint(self, model: str, lower: Bound, upper: Bound) -> Fingerprint:
+        """Fingerprint of a model's events in a range (REC-2)."""
+        return self.view.fingerprint(model, lower, upper)
+
+    def keys(self, model: str, lower: Bound, upper: Bound, limit: int) -> list[Key]:
+        """Up to `limit` keys (t, id) of that range, ascending."""
+        return self.view.range_keys(model, lower, upper, limit)
+
+    def events(self, ids: Sequence[bytes]) -> list[tuple[str, bytes] | None]:
+        """For each event id (model, signed bytes), None where it is not here."""
+        return [self.view.raw(event_id) for event_id in ids]
+
+    # -- keeping ------------------------------------------------------------------------------
+
+    def _written(self) -> None:
+        """Something was written: flush now, or let the keeper do it soon."""
+        if self.config.durability == "sync":
+            self._ledger.flush()
+        else:
+            self._wake.set()
+
+    def flush(self) -> None:
+        """On return everything written before is on disk."""
+        self.check_open()
+        self._ledger.flush()
+
+    def _keep(self) -> None:
+        """The keeper thread: group commit, and held events when they are due."""
+        while not self._closing.is_set():
+            due = self._waiting.next_due_us()
+            timeout = None if due is None else max(0.0, (due - _now_us()) / 1e6) + 0.001
+            written = self._wake.wait(timeout)
+            if written:
+                self._wake.clear()
+                self._closing.wait(GROUP_COMMIT_S)
+                try:
+                    self._ledger.flush()
+                except StoreError as error:
+                    if not self._closing.is_set():
+                        _log.error("what was written may not survive a power cut: %s", error)
+                        self._flush_error = error
+            with self._lock:
+                ready = [] if self._closing.is_set() else self._waiting.due(_now_us())
+            if ready:
+                self._judge(ready)
+
+    def status(self) -> Status:
+        """Counters and what the network is doing."""
+        tip = self._ledger.tip
+        waiting, held = self._waiting.counts()
+        counters = self._counters
+        return Status(
+            to_text(self.node_id),
+            str(self.config.home),
+            tip.objects,
+            tip.seq,
+            counters.authored,
+            counters.admitted,
+            counters.duplicate,
+            dict(counters.refused),
+            waiting,
+            held,
+            self.network.status() if self.network is not None else None,
+        )
+
+    def close(self) -> None:
+        """Stop traffic, put everything on disk, release the store. Idempotent."""
+        if self._closing.is_set() or os.getpid() != self._pid:
+            return
+        if self.network is not None:
+            self.network.stop()
+        with self._lock:
+            self._closing.set()
+        self._wake.set()
+        self._keeper.join()
+        try:
+            self._ledger.flush()
+        finally:
+            self._store.close()
+
+
+@dataclass(slots=True)
+class _Tally:
+    admitted: int = 0
+    duplicate: int = 0
+    waiting: int = 0
+    refused: list[tuple[InvalidEvent, Event]] = field(default_factory=list)
+
+
+def _remember(keys: dict[_Name, bytes], name: _Name, key: bytes) -> None:
+    """Add to a bounded memory of epoch keys."""
+    if len(keys) >= _EPOCH_KEYS_REMEMBERED:
+        keys.clear()
+    keys[name] = key
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000

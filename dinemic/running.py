@@ -1,0 +1,191 @@
+"""The node of this process: `prepare`, `launch`, `shutdown`, and the lists over it."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import contextvars
+import os
+import threading
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+from dinemic.config import Config
+from dinemic.filters import compile_filter
+from dinemic.logs import set_loglevel
+from dinemic.node import Node, Status
+from dinemic_engine.errors import NotLaunched, UsageError
+from dinemic_engine.ids import db_id
+
+_NETWORK_OPTIONS = frozenset({"listen", "peers", "discover", "cluster", "cluster_key", "allow"})
+
+_lock = threading.RLock()
+_node: Node | None = None
+_given: dict[str, object] = {}
+_entered: contextvars.ContextVar[Node | None] = contextvars.ContextVar("dinemic_node", default=None)
+
+
+def current() -> Node:
+    """The node that objects made here belong to: that of `open_node`, else the launched one.
+
+    Raises:
+        NotLaunched: there is none.
+        UsageError: this process is a fork of the one that launched it.
+    """
+    node = _entered.get() or _node
+    if node is None:
+        raise NotLaunched("no node is open here; call dinemic.launch() or dinemic.prepare() first")
+    node.check_open()
+    return node
+
+
+def prepare(home: str | os.PathLike[str] | None = None, **options: object) -> Node:
+    """Open store and keyring, without a network; the same options again change nothing.
+
+    Options are those of `launch`. Raises as it does.
+    """
+    global _node
+    with _lock:
+        given = _options(home, options)
+        if _node is not None:
+            _check_same(given)
+            return _node
+        config = Config.load(given, os.environ)
+        if config.loglevel is not None:
+            set_loglevel(config.loglevel)
+        _node = Node.open(config)
+        _given.clear()
+        _given.update(given)
+        return _node
+
+
+def launch(home: str | os.PathLike[str] | None = None, **options: object) -> Node:
+    """Open the node if needed and start its network in the background; returns at once.
+
+    Options, each also in ``dinemic.toml`` of the home and as ``DINEMIC_...`` in the environment:
+
+    - `listen`: ``host:port`` to listen on; by default any free port of every interface.
+    - `peers`: addresses ``host:port`` to dial besides those found.
+    - `discover`: find and be found by mDNS; True by default.
+    - `cluster`: the network's name; nodes of other names are not talked to.
+    - `cluster_key`: a secret shared by the network; without it anybody on the LAN gets in.
+    - `allow`: node ids to talk to and nobody else.
+    - `models`: names of the models to hold; ``("*",)`` is every one.
+    - `store`: ``"rocksdb"`` or ``"memory"``.
+    - `durability`: ``"group"`` (on disk within 10 ms) or ``"sync"`` (before a write returns).
+    - `passphrase`: protects the private keys on disk.
+    - `loglevel`: as `set_loglevel`.
+
+    Raises:
+        UsageError: an unknown option, a wrong value, or a second call with other options.
+        StoreLocked: another process has the home open.
+        StoreError: the home cannot be used.
+    """
+    with _lock:
+        given = _options(home, options)
+        if _node is None or _node.network is not None:
+            node = prepare(home, **options)
+        else:  # prepared before: what only the network uses may still be said
+            node = _node
+            _check_same({name: given[name] for name in given.keys() - _NETWORK_OPTIONS})
+            _given.update(given)
+            node.config = Config.load(_given, os.environ)
+        _connect(node)
+        return node
+
+
+def _connect(node: Node) -> None:
+    """Start the network of an open node if it has none."""
+    if node.network is None:
+        from dinemic.net import Network
+
+        network = Network(node)
+        network.start()
+        node.network = network
+
+
+def shutdown() -> None:
+    """Stop traffic, put everything on disk, release the home. Idempotent; `launch` works again."""
+    global _node
+    with _lock:
+        node, _node = _node, None
+        if node is not None:
+            node.close()
+
+
+atexit.register(shutdown)
+
+
+def _options(
+    home: str | os.PathLike[str] | None, options: Mapping[str, object]
+) -> dict[str, object]:
+    given = dict(options)
+    if home is not None:
+        given["home"] = Path(home)
+    return given
+
+
+def _check_same(given: Mapping[str, object]) -> None:
+    changed = [name for name, value in given.items() if _given.get(name) != value]
+    if changed:
+        raise UsageError(
+            f"a node is open with another {', '.join(sorted(changed))}; call shutdown() first"
+        )
+
+
+@contextlib.asynccontextmanager
+async def open_node(
+    home: str | os.PathLike[str] | None = None, *, network: bool = True, **options: object
+) -> AsyncIterator[Node]:
+    """A node for the length of a block, for trio programs; several may be open at once.
+
+    Objects made inside the block belong to it. Options and errors as `launch`; `network=False`
+    is `prepare`.
+    """
+    from dinemic.net import in_thread
+
+    node = await in_thread(lambda: Node.open(Config.load(_options(home, options), os.environ)))
+    token = _entered.set(node)
+    try:
+        if network:
+            _connect(node)
+        yield node
+    finally:
+        _entered.reset(token)
+        await in_thread(node.close)
+
+
+def object_list(filter: str = "") -> list[str]:
+    """The full ids of the objects known here that match `filter`, sorted; all without one.
+
+    Raises:
+        ValueError: a malformed filter.
+    """
+    view = current().view
+    found = [db_id(model, object_id) for model, object_id in view.objects()]
+    if filter:
+        matches = compile_filter(filter).matches
+        found = [name for name in found if matches(name)]
+    return sorted(found)
+
+
+def object_list_owned(filter: str = "") -> list[str]:
+    """As `object_list`, of the objects whose private keys are here."""
+    owned = current().keyring.owned()
+    view = current().view
+    names = {db_id(model, object_id) for model, object_id in view.objects() if object_id in owned}
+    return [name for name in object_list(filter) if name in names]
+
+
+def status() -> Status:
+    """Counters of the node, and how far each peer is known to agree."""
+    return current().status()
+
+
+def wait_synced(timeout: float = 30.0) -> bool:
+    """Wait until every connected peer is known to hold the same events.
+
+    True when that is so; False after `timeout` seconds, or at once without a network.
+    """
+    network = current().network
+    return network.wait_synced(timeout) if network is not None else False

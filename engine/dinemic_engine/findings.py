@@ -1,0 +1,122 @@
+"""What an audit finds, in words: each wrong row by its kind, its object and its event.
+
+A finding never repeats text of the store that has not been checked; such bytes are shown as hex.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from dinemic_engine.ids import EventId, ObjectId, short
+from dinemic_engine.store import keyspace
+
+WORDS: Final = {
+    "m": "meta",
+    "L": "arrival",
+    "E": "event",
+    "I": "place",
+    "T": "range",
+    "F": "fingerprint",
+    "M": "model",
+    "O": "number",
+    "N": "object",
+    "B": "listing",
+    "H": "heads",
+    "C": "chains",
+    "V": "vector",
+    "R": "register",
+    "W": "write",
+    "G": "grant",
+    "P": "epoch",
+    "S": "sealing",
+}
+"""What a `Finding` calls a row, by the letter its key begins with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is not as the events say it must be."""
+
+    kind: str
+    """One of `WORDS`' words, or ``order``, ``stray``."""
+    object: ObjectId | None
+    event: EventId | None
+    detail: str
+
+
+@dataclass(slots=True)
+class Findings:
+    """What was found so far, in the order it was found."""
+
+    found: list[Finding] = field(default_factory=list)
+
+    def add(
+        self,
+        kind: str,
+        detail: str,
+        object_id: ObjectId | None = None,
+        event_id: bytes | None = None,
+    ) -> None:
+        """Note one thing."""
+        event = EventId(event_id) if event_id is not None else None
+        self.found.append(Finding(kind, object_id, event, detail))
+
+    def compare(
+        self, key: bytes, value: bytes | None, expected: bytes | None, object_id: ObjectId | None
+    ) -> None:
+        """Note that the row at `key` is not what it should be, if so; None: no row."""
+        if value == expected:
+            return
+        if value is None:
+            fault = "is missing"
+        elif expected is None:
+            fault = "follows from no event"
+        else:
+            fault = "is not what the events make it"
+        self.add(WORDS[chr(key[0])], f"{name_of(key)} {fault}", object_id, _event_of(key, expected))
+
+
+def _event_of(key: bytes, expected: bytes | None) -> bytes | None:
+    """The event a row is about, where its key or expected value tells."""
+    match key[:1]:
+        case b"I":
+            return key[1:]
+        case b"T":
+            return key[13:]
+        case b"W" | b"G" | b"P":
+            return key[-34:-2]
+        case b"R" if expected is not None:
+            return keyspace.unpack_written(expected).id
+        case _:
+            return None
+
+
+def name_of(key: bytes) -> str:
+    """A row in words; what is no key of ours is shown as hex, so no text of its author is."""
+    match key[:1]:
+        case b"R":
+            name = key[5:]
+        case b"W":
+            name = key[5:-43]
+        case b"M":
+            name = key[1:]
+        case b"B":
+            name = key[1:-33]
+        case b"C" | b"G" | b"P":
+            return f"that of {short(key[5:37])}"
+        case b"V":
+            return f"chain {int.from_bytes(key[5:9], 'big')}, seq {int.from_bytes(key[9:], 'big')}"
+        case b"I" | b"O":
+            return f"that of {short(key[1:])}"
+        case b"T":
+            return f"that of {short(key[13:])}"
+        case _:
+            return "the row"
+    text = name.decode("ascii", "replace")
+    return text if text.isascii() and text.isprintable() else hex_of(key)
+
+
+def hex_of(key: bytes) -> str:
+    """Bytes that are no key of ours, or only part of one."""
+    return f"0x{key[:48].hex()}"

@@ -1,0 +1,383 @@
+"""A store on disk: RocksDB through `rocksdict`, and the only file that knows either.
+
+What is relied on, measured with rocksdict 0.3.29 (RocksDB 9.8.4) and held by tests:
+
+* Raw mode only. The other mode unpickles what it finds in the files.
+* A write is one write batch, appended to the write-ahead log by one ``write(2)``: kill -9 cannot
+  take it back. It is not synced; `flush` syncs, and does so without holding the GIL.
+* Every error is a plain `Exception` with a text. `_translate` is the one place that reads it.
+* A native iterator is a consistent view, but it *ends* at a block it cannot read: `status()` must
+  be asked. While one lives the database stays locked, even after `close()`: so scans hold theirs
+  where `close` can take it away.
+* The read-only mode of rocksdict writes a file into the directory it opens and can miss a log
+  that the running node deletes meanwhile. See `_open_beside`.
+
+**What damage to the write-ahead log does.** The log is replayed in the mode "tolerate corrupted
+tail records". A flipped byte or a zeroed page stops the open with `StoreCorrupt`, nothing is
+dropped. A log cut short (any length, down to zero bytes), zeros or garbage after its end, or a
+damaged length in the very last batch look exactly like the torn end that a crash leaves: the
+store opens with the batches before. (RocksDB's default mode, point-in-time, would open with a
+silent prefix in *all* these cases.) A whole log that is missing is noticed only when no other is
+left. Hence the store cannot promise that its end is *the* end; whoever needs to know keeps a
+running count and hash in rows of its own.
+
+After a failed write (`StoreFull`, say) RocksDB takes no more writes, also when there is room
+again; reads go on. Close and open the store to go on writing.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+import weakref
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from rocksdict import (
+    AccessType,
+    BlockBasedOptions,
+    Cache,
+    DbClosedError,
+    DBCompressionType,
+    DBPath,
+    DBRecoveryMode,
+    Options,
+    Rdict,
+    RdictIter,
+    ReadOptions,
+    WriteBatch,
+)
+
+from dinemic_engine.errors import StoreCorrupt, StoreError, StoreFull, StoreLocked
+from dinemic_engine.store import Rows
+
+BLOCK_CACHE_BYTES: Final = 64 << 20
+"""Decompressed blocks, indexes and filters together: the bound of the store's read memory."""
+
+WRITE_BUFFER_BYTES: Final = 32 << 20
+"""Rows kept in memory until they become a file; also what an open after a crash must replay."""
+
+WAL_BYTES_MAX: Final = 96 << 20
+"""Logs above this force the buffers behind them to disk."""
+
+OPEN_FILES_MAX: Final = 512
+"""Half of the usual limit of 1,024 descriptors; the other half is for the network."""
+
+BLOOM_BITS_PER_KEY: Final = 10
+"""1 % false positives: asking for a key that is not there (every new event) reads no block."""
+
+MANIFEST_BYTES_MAX: Final = 8 << 20
+"""The list of files starts anew above this; opening beside a running node copies it."""
+
+INFO_LOG_BYTES_MAX: Final = 1 << 20
+INFO_LOGS_MAX: Final = 2
+"""RocksDB's own diary, of no use to anybody but its developers."""
+
+BESIDE_ATTEMPTS_MAX: Final = 8
+"""Opens beside a node that moves its files at that very moment; it does so every few seconds."""
+
+_FIRST_MANIFEST: Final = "MANIFEST-000001"
+
+
+class RocksStore:
+    """The `Store` in the directory `path`, which is created with mode 0700 where missing.
+
+    With `read_only` the store shows what had been written when it was opened, whether or not
+    another process holds it, changes no file in `path` and can lie on a read-only file system;
+    `write` raises `StoreError`.
+
+    Raises:
+        StoreLocked: another process, or another store in this one, holds `path`.
+        StoreCorrupt: a file is missing or damaged. Nothing was dropped or repaired.
+        StoreError: no directory can be made there; or, with `read_only`, no store is there.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        self._path = path
+        self._read_only = read_only
+        self._gate = threading.RLock()  # one step of a scan, or close(); a signal handler may close
+        self._scans: weakref.WeakSet[_Scan] = weakref.WeakSet()
+        self._db = _open_beside(path) if read_only else _open(path)
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value at `key`, or None."""
+        try:
+            value: bytes | None = self._db.get(key)
+        except Exception as error:
+            raise _translate(self._path, error) from error
+        return value
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """One answer per key, in the order asked."""
+        # The native multi-get costs as much per key as this loop, at 1 key and at 256.
+        get = self._db.get
+        try:
+            return [get(key) for key in keys]
+        except Exception as error:
+            raise _translate(self._path, error) from error
+
+    def scan(
+        self, start: bytes, end: bytes, *, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Rows with ``start <= key < end`` as of this call, read from disk as they are asked for.
+
+        Raises:
+            StoreCorrupt: a block cannot be read. A scan never ends early in silence.
+        """
+        options = ReadOptions()
+        # Beyond its bound an iterator would walk over deleted rows, up to the next live one.
+        # A lower bound cannot be given: set_iterate_lower_bound sets the upper one.
+        options.set_iterate_upper_bound(end)
+        try:
+            with self._gate:
+                native = self._db.iter(options)
+                scan = _Scan(self._path, self._gate, native, options, start, end, reverse)
+                del native
+                self._scans.add(scan)
+        except Exception as error:
+            raise _translate(self._path, error) from error
+        return scan
+
+    def write(self, rows: Rows) -> None:
+        """Apply a whole batch or nothing. On return it is visible and survives kill -9.
+
+        Raises:
+            StoreFull: no room; the batch did not happen, and no other will before a reopen.
+        """
+        try:
+            batch = WriteBatch(raw_mode=True)
+            for key, value in rows.items():
+                if value is None:
+                    batch.delete(key)
+                else:
+                    batch.put(key, value)
+            self._db.write(batch)
+        except Exception as error:
+            raise _translate(self._path, error) from error
+
+    def flush(self) -> None:
+        """On return everything written before the call survives a power cut."""
+        try:
+            if self._read_only:
+                self._db.path()  # nothing to sync; a closed store says so
+            else:
+                self._db.flush_wal(True)
+        except Exception as error:
+            raise _translate(self._path, error) from error
+
+    def close(self) -> None:
+        """Release the files and the lock, also under scans still alive. Idempotent.
+
+        Raises:
+            StoreError: the last rows could not be moved from the log into a file (a full disk).
+                They are safe in the log, and the lock is released all the same.
+        """
+        with self._gate:
+            for scan in self._scans:
+                scan.cut()
+            try:
+                self._db.close()
+            except DbClosedError:
+                return
+            except Exception as error:
+                raise _translate(self._path, error) from error
+
+
+class _Scan:
+    """The iterator behind `RocksStore.scan`. The native one lives in one attribute only.
+
+    No local variable may hold it: an error's traceback keeps locals alive, and the database stays
+    locked as long as the native iterator lives.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_bound",
+        "_error",
+        "_gate",
+        "_native",
+        "_path",
+        "_reverse",
+        "_start",
+    )
+
+    def __init__(
+        self,
+        path: Path,
+        gate: threading.RLock,
+        native: RdictIter,
+        options: ReadOptions,
+        start: bytes,
+        end: bytes,
+        reverse: bool,
+    ) -> None:
+        self._path = path
+        self._gate = gate
+        self._native: RdictIter | None = native
+        self._error: StoreError | None = None
+        self._reverse = reverse
+        self._start = start
+        # The native iterator points into these and keeps neither alive: freed, its bound is noise.
+        self._bound = (options, end)
+        if start >= end:
+            self._native = None
+        elif reverse:
+            native.seek_to_last()  # the last row below the upper bound
+        else:
+            native.seek(start)
+
+    def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
+        return self
+
+    def __next__(self) -> tuple[bytes, bytes]:
+        with self._gate:
+            if self._native is None:
+                if self._error is not None:
+                    raise self._error
+                raise StopIteration
+            try:
+                if self._native.valid():
+                    key: bytes = self._native.key()
+                    if not (self._reverse and key < self._start):
+                        row = key, self._native.value()
+                        if self._reverse:
+                            self._native.prev()
+                        else:
+                            self._native.next()
+                        return row
+                else:
+                    self._native.status()
+            except Exception as error:
+                self._native = None
+                self._error = _translate(self._path, error)
+                raise self._error from error
+            self._native = None
+            raise StopIteration
+
+    def cut(self) -> None:
+        """Drop the native iterator of a scan that has not ended; the next step raises."""
+        if self._native is not None:
+            self._native = None
+            self._error = _closed(self._path)
+
+
+def _open(path: Path) -> Rdict:
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        options = _options()
+        options.create_if_missing(not _holds_store(path))
+        return Rdict(str(path), options)
+    except StoreError:
+        raise
+    except Exception as error:
+        raise _translate(path, error) from error
+
+
+def _open_beside(path: Path) -> Rdict:
+    """The store at `path` as it is now, without its lock and without touching its files.
+
+    RocksDB gets a directory of its own with a copy of the manifest, which names the files of one
+    moment, and is pointed at `path` for the files themselves. All of them are opened at once, so
+    they stay readable when the node deletes them. Two races remain and both mean: once more.
+    A file may vanish between copy and open; that is an error. A log may be turned into a file
+    the copy does not know, and deleted; that would be a silent hole. Logs go oldest first, so
+    when all those listed *before* the copy are there *after* the open, none was missed.
+    """
+    failure: Exception | None = None
+    for _ in range(BESIDE_ATTEMPTS_MAX):
+        try:
+            if not _holds_store(path):
+                raise StoreError(f"there is no store in {path}")
+            logs = _logs(path)
+            with tempfile.TemporaryDirectory(prefix="dinemic-") as private:
+                manifest = (path / "CURRENT").read_text("ascii").strip()
+                shutil.copyfile(path / manifest, Path(private, manifest))
+                Path(private, "CURRENT").write_text(f"{manifest}\n", "ascii")
+                options = _options()
+                options.create_if_missing(False)
+                options.set_max_open_files(-1)
+                options.set_db_paths([DBPath(str(path), 1 << 62)])
+                options.set_wal_dir(str(path))
+                db = Rdict(private, options, access_type=AccessType.read_only(False))
+            if logs <= _logs(path):
+                return db
+            db.close()
+        except StoreError:
+            raise
+        except Exception as error:
+            failure = error
+    if failure is None:
+        raise StoreError(f"the files in {path} are being replaced too quickly to be read")
+    raise _translate(path, failure) from failure
+
+
+def _options() -> Options:
+    table = BlockBasedOptions()
+    table.set_block_cache(Cache(BLOCK_CACHE_BYTES))
+    table.set_bloom_filter(BLOOM_BITS_PER_KEY, False)
+    table.set_cache_index_and_filter_blocks(True)
+    table.set_pin_l0_filter_and_index_blocks_in_cache(True)
+    options = Options(raw_mode=True)
+    options.set_block_based_table_factory(table)
+    options.set_compression_type(DBCompressionType.lz4())
+    options.set_write_buffer_size(WRITE_BUFFER_BYTES)
+    options.set_max_total_wal_size(WAL_BYTES_MAX)
+    options.set_wal_recovery_mode(DBRecoveryMode.tolerate_corrupted_tail_records())
+    options.set_max_open_files(OPEN_FILES_MAX)
+    options.set_max_manifest_file_size(MANIFEST_BYTES_MAX)
+    options.set_max_log_file_size(INFO_LOG_BYTES_MAX)
+    options.set_keep_log_file_num(INFO_LOGS_MAX)
+    options.set_stats_dump_period_sec(0)
+    return options
+
+
+def _holds_store(path: Path) -> bool:
+    """Whether `path` holds a store; False for an empty place or a creation that was cut short.
+
+    RocksDB itself would begin a new database over files whose CURRENT is missing, and would open
+    without its write-ahead log as if the rows in it had never been. There always is a log: the
+    next is made before the last is deleted.
+
+    Raises:
+        StoreCorrupt: part of a store is missing.
+    """
+    names = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
+    tables = any(name.endswith(".sst") for name in names)
+    logs = any(name.endswith(".log") for name in names)
+    manifests = {name for name in names if name.startswith("MANIFEST-")}
+    if not tables and not logs and manifests <= {_FIRST_MANIFEST}:
+        return False  # the first log is made right after CURRENT and MANIFEST-000001
+    if "CURRENT" not in names:
+        raise StoreCorrupt(f"{path}: the file CURRENT is missing")
+    if not logs:
+        raise StoreCorrupt(f"{path}: the write-ahead log is missing")
+    return True
+
+
+def _logs(path: Path) -> set[str]:
+    return {entry.name for entry in path.iterdir() if entry.name.endswith(".log")}
+
+
+def _closed(path: Path) -> StoreError:
+    return StoreError(f"the store in {path} is closed")
+
+
+_LOCKED: Final = ("lock hold by current process", "While lock file")
+_FULL: Final = ("No space left on device", "Disk quota exceeded", "File too large")
+_MISSING: Final = ("No such file or directory", "does not exist (create_if_missing is false)")
+
+
+def _translate(path: Path, error: Exception) -> StoreError:
+    """Our error for one of rocksdict or of the file system, with its text."""
+    text = str(error)
+    if isinstance(error, DbClosedError):
+        return _closed(path)
+    if any(part in text for part in _LOCKED):
+        return StoreLocked(f"the store in {path} is in use by another process")
+    if any(part in text for part in _FULL):
+        return StoreFull(f"{path}: {text}")
+    if text.startswith("Corruption") or any(part in text for part in _MISSING):
+        return StoreCorrupt(f"{path}: {text}")
+    return StoreError(f"{path}: {text}")

@@ -1,0 +1,277 @@
+"""A network in memory: `Transport` and `Link` without sockets, threads or real time.
+
+Everything a link promises holds (test_link_conformance holds this and TCP to the same text), so
+runner tests run on a `MockClock`. On top of that a test can delay, cut and count::
+
+    network = MemoryNetwork()
+    a, b = network.transport(b"a" * 32), network.transport(b"b" * 32)
+    ...                                       # serve both
+    link = await a.dial(b.address)
+    network.cut(a.node_id, b.node_id)         # links break, dialling fails
+    network.heal(a.node_id, b.node_id)
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from dinemic_engine.errors import TransportError, UsageError
+from dinemic_engine.limits import FRAME_BYTES_MAX
+from dinemic_transport.link import Link
+
+QUEUE_BYTES_MAX = 4 << 20
+SEND_SECONDS_MAX = 20.0
+
+
+class _Pipe:
+    """One direction: a queue of frames bounded by bytes, then an end or a break."""
+
+    def __init__(self, queue_bytes_max: int, delay: float) -> None:
+        self.frames: deque[tuple[float, bytes]] = deque()
+        self.queued_bytes = 0
+        self.ended = False
+        self.broken: str | None = None
+        self.changed = trio.lowlevel.ParkingLot()
+        self._queue_bytes_max = queue_bytes_max
+        self._delay = delay
+
+    def has_room(self, frame: bytes) -> bool:
+        return self.queued_bytes + len(frame) <= self._queue_bytes_max
+
+    def put(self, frame: bytes) -> None:
+        self.frames.append((trio.current_time() + self._delay, frame))
+        self.queued_bytes += len(frame)
+        self.changed.unpark_all()
+
+    def take(self) -> bytes:
+        _, frame = self.frames.popleft()
+        self.queued_bytes -= len(frame)
+        self.changed.unpark_all()
+        return frame
+
+    def end(self) -> None:
+        self.ended = True
+        self.changed.unpark_all()
+
+    def break_(self, reason: str) -> None:
+        self.broken = self.broken or reason
+        self.changed.unpark_all()
+
+
+class MemoryLink:
+    """One end of a pair; a `Link`. `sent` counts the frames this end has queued."""
+
+    def __init__(
+        self, outgoing: _Pipe, incoming: _Pipe, *, peer: bytes, dialled: bool, address: str
+    ) -> None:
+        self._out = outgoing
+        self._in = incoming
+        self._closed = False
+        self._receiving = False
+        self._peer = peer
+        self._dialled = dialled
+        self._address = address
+        self.sent = 0
+
+    @property
+    def peer(self) -> bytes:
+        return self._peer
+
+    @property
+    def dialled(self) -> bool:
+        return self._dialled
+
+    @property
+    def address(self) -> str:
+        return self._address
+
+    async def send(self, frame: bytes) -> None:
+        _check_size(frame)
+        await trio.lowlevel.checkpoint()
+        deadline = trio.current_time() + SEND_SECONDS_MAX
+        while not self._writable() or not self._out.has_room(frame):
+            with trio.move_on_at(deadline) as scope:
+                await self._out.changed.park()
+            if scope.cancelled_caught:
+                self.break_(f"the peer took no bytes for {SEND_SECONDS_MAX:.0f} s")
+        self._out.put(frame)
+        self.sent += 1
+
+    def offer(self, frame: bytes) -> bool:
+        _check_size(frame)
+        if self._closed or self._out.broken or not self._out.has_room(frame):
+            return False
+        self._out.put(frame)
+        self.sent += 1
+        return True
+
+    async def recv(self) -> bytes | None:
+        if self._receiving:
+            raise trio.BusyResourceError("another task receives on this link")
+        self._receiving = True
+        try:
+            await trio.lowlevel.checkpoint()
+            while True:
+                if self._closed:
+                    raise TransportError(f"{self._address}: the link is closed")
+                if self._in.broken:
+                    raise TransportError(f"{self._address}: {self._in.broken}")
+                if self._in.frames and self._in.frames[0][0] <= trio.current_time():
+                    return self._in.take()
+                if self._in.ended and not self._in.frames:
+                    return None
+                due = self._in.frames[0][0] if self._in.frames else math.inf
+                with trio.move_on_at(due):
+                    await self._in.changed.park()
+        finally:
+            self._receiving = False
+
+    async def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._out.end()
+            self._in.break_("the peer closed the link")
+        await trio.lowlevel.checkpoint()
+
+    def break_(self, reason: str = "the connection broke") -> None:
+        """Break the link as a pulled cable does: both ends get TransportError."""
+        self._out.break_(reason)
+        self._in.break_(reason)
+
+    def _writable(self) -> bool:
+        if self._closed:
+            raise TransportError(f"{self._address}: the link is closed")
+        if self._out.broken:
+            raise TransportError(f"{self._address}: {self._out.broken}")
+        return True
+
+
+class MemoryTransport:
+    """A `Transport` on a `MemoryNetwork`; `address` is where the others dial it."""
+
+    def __init__(self, network: MemoryNetwork, node_id: bytes, address: str) -> None:
+        self.node_id = node_id
+        self.address = address
+        self._network = network
+        self._handler: Callable[[Link], Awaitable[None]] | None = None
+        self._nursery: trio.Nursery | None = None
+        self._serving = trio.Event()
+        self._links: list[MemoryLink] = []
+
+    async def serve(
+        self, handler: Callable[[Link], Awaitable[None]], started: Callable[[list[str]], None]
+    ) -> None:
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery, self._handler = nursery, handler
+                self._serving.set()
+                started([self.address])
+                await trio.sleep_forever()
+        finally:
+            self._nursery = None
+            self._serving = trio.Event()
+            for link in self._links:
+                link.break_("the transport stopped")
+            self._links.clear()
+
+    async def dial(self, address: str, expect: bytes | None = None) -> Link:
+        await self._serving.wait()
+        await trio.lowlevel.checkpoint()
+        other = self._network.reachable(self, address)
+        if other.node_id == self.node_id:
+            raise TransportError(f"{address}: this is our own address")
+        if expect is not None and other.node_id != expect:
+            raise TransportError(f"{address}: another node answered")
+        ours, theirs = self._network.pair(self, other)
+        assert other._nursery is not None
+        other._nursery.start_soon(other._handle, theirs)
+        return ours
+
+    async def _handle(self, link: MemoryLink) -> None:
+        assert self._handler is not None
+        try:
+            await self._handler(link)
+        except* TransportError:
+            pass  # the handler saw its link break; any other error is a bug and ends the test
+        finally:
+            with trio.CancelScope(shield=True):
+                await link.close()
+
+
+class MemoryNetwork:
+    """The nodes, who may reach whom, and every link made.
+
+    `queue_bytes_max` bounds each direction of each link; `delay` is the one-way travel time in
+    seconds of trio's clock.
+    """
+
+    def __init__(self, *, queue_bytes_max: int = QUEUE_BYTES_MAX, delay: float = 0.0) -> None:
+        self.links: list[tuple[MemoryLink, MemoryLink]] = []
+        """Every link ever made, as (dialling end, accepting end), oldest first."""
+        self.delay = delay
+        self._queue_bytes_max = queue_bytes_max
+        self._transports: dict[str, MemoryTransport] = {}
+        self._cuts: set[frozenset[bytes]] = set()
+
+    def transport(self, node_id: bytes, address: str | None = None) -> MemoryTransport:
+        """A new node. The same address again replaces the old node, as after a restart."""
+        address = address or f"memory-{len(self._transports) + 1}:1"
+        transport = MemoryTransport(self, node_id, address)
+        self._transports[address] = transport
+        return transport
+
+    def cut(self, one: bytes, other: bytes) -> None:
+        """Break the links between two node ids and refuse new ones until `heal`."""
+        self._cuts.add(frozenset((one, other)))
+        for ours, theirs in self.links:
+            if {ours.peer, theirs.peer} == {one, other}:
+                ours.break_("the network is cut")
+
+    def heal(self, one: bytes, other: bytes) -> None:
+        """Undo `cut`."""
+        self._cuts.discard(frozenset((one, other)))
+
+    def reachable(self, source: MemoryTransport, address: str) -> MemoryTransport:
+        """The serving transport behind an address; TransportError when there is none."""
+        other = self._transports.get(address)
+        if other is None or other._nursery is None:
+            raise TransportError(f"{address}: connection refused")
+        if frozenset((source.node_id, other.node_id)) in self._cuts:
+            raise TransportError(f"{address}: no route to host")
+        return other
+
+    def pair(
+        self, dialler: MemoryTransport, other: MemoryTransport
+    ) -> tuple[MemoryLink, MemoryLink]:
+        """A connected pair of links: the dialler's end, the other's end."""
+        there = _Pipe(self._queue_bytes_max, self.delay)
+        back = _Pipe(self._queue_bytes_max, self.delay)
+        ours = MemoryLink(there, back, peer=other.node_id, dialled=True, address=other.address)
+        theirs = MemoryLink(
+            back, there, peer=dialler.node_id, dialled=False, address=dialler.address
+        )
+        self.links.append((ours, theirs))
+        dialler._links.append(ours)
+        other._links.append(theirs)
+        return ours, theirs
+
+
+def memory_pair(
+    dialler: bytes = b"\1" * 32,
+    acceptor: bytes = b"\2" * 32,
+    *,
+    queue_bytes_max: int = QUEUE_BYTES_MAX,
+    delay: float = 0.0,
+) -> tuple[MemoryLink, MemoryLink]:
+    """Two connected links with no transport around: for tests of one session against another."""
+    network = MemoryNetwork(queue_bytes_max=queue_bytes_max, delay=delay)
+    return network.pair(network.transport(dialler), network.transport(acceptor))
+
+
+def _check_size(frame: bytes) -> None:
+    if not 1 <= len(frame) <= FRAME_BYTES_MAX:
+        raise UsageError(f"a frame holds 1..{FRAME_BYTES_MAX} bytes, not {len(frame)}")

@@ -1,0 +1,88 @@
+"""The three things a kind of network must offer; everything above is the same for all of them.
+
+`channel.py` implements them with TCP and mutual TLS 1.3 and `discovery.py` with mDNS. A second
+transport fits behind the same protocols without touching session code (CHAN-4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+
+class Link(Protocol):
+    """One authenticated, ordered, reliable two-way stream of frames to one peer."""
+
+    @property
+    def peer(self) -> bytes:
+        """The peer's node id: its Ed25519 public key, proven by the handshake."""
+
+    @property
+    def dialled(self) -> bool:
+        """Whether we opened this link."""
+
+    @property
+    def address(self) -> str:
+        """The remote address for people, ``host:port``."""
+
+    async def send(self, frame: bytes) -> None:
+        """Queue a frame; waits while the queue is full.
+
+        Raises:
+            TransportError: the link is closed or the peer took no bytes for 20 s.
+        """
+
+    def offer(self, frame: bytes) -> bool:
+        """Queue a frame if there is room, at once.
+
+        False: no room, or the link is over; nothing was queued.
+        """
+
+    async def recv(self) -> bytes | None:
+        """The next whole frame, or None when the peer has closed in order.
+
+        Only one task may receive on a link.
+
+        Raises:
+            TransportError: the link broke, we closed it, or the peer sent something that is no
+                frame.
+        """
+
+    async def close(self) -> None:
+        """Close in both directions, at once if cancelled, else within half a second.
+
+        What was queued before leaves first if the peer takes it in that time. Idempotent.
+        """
+
+
+class Transport(Protocol):
+    """Makes links. They live while `serve` runs: when it ends, every link breaks."""
+
+    async def serve(
+        self, handler: Callable[[Link], Awaitable[None]], started: Callable[[list[str]], None]
+    ) -> None:
+        """Accept links until cancelled; `handler` runs per link and the link closes after it.
+
+        `started` is called once with the addresses listened on, as ``host:port``. A
+        `TransportError` that a handler lets through ends its own link only.
+
+        Raises:
+            TransportError: the address cannot be listened on.
+        """
+
+    async def dial(self, address: str, expect: bytes | None = None) -> Link:
+        """Open a link to ``host:port``; with `expect`, only to that node id.
+
+        Waits until `serve` runs. The caller closes the link. A peer that refuses us may say so
+        only at the first `recv`.
+
+        Raises:
+            TransportError: refused, unreachable, timed out, or somebody else answered.
+        """
+
+
+class Discovery(Protocol):
+    """Finds addresses that may be peers. What it finds are hints: the handshake decides."""
+
+    async def run(self, found: Callable[[str, bytes | None], None]) -> None:
+        """Announce ourselves and call `found(address, node_id_if_known)` until cancelled."""

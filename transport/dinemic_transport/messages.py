@@ -1,0 +1,469 @@
+"""What two nodes say to each other: one frozen class a message, one encoding, one decoding.
+
+A message is one frame: a CBOR array whose first element is its kind (docs/format.md), in the
+canonical spelling of events. Each class shows its layout beside its name.
+
+A *ticket* ties an answer to what it answers, in each direction on its own::
+
+    Want(7, ids) ------------>                     7: a number of the asking side
+                 <------------ Events(7, ...)      what you wanted under 7; the last one says so
+    Events(-3, ...) --------->                     what you lack; say when it is judged
+                 <------------ Got(3, admitted)
+    Events(0, ...) ---------->                     news; no answer
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeAlias, TypeVar
+
+from dinemic_engine import canonical
+from dinemic_engine.canonical import Value
+from dinemic_engine.errors import InvalidEvent, TransportError, UsageError
+from dinemic_engine.ids import ID_BYTES, is_model_name
+from dinemic_engine.limits import (
+    EVENT_BYTES_MAX,
+    FRAME_BYTES_MAX,
+    INT_MAX,
+    MODELS_PER_HELLO_MAX,
+    RANGES_PER_MESSAGE_MAX,
+    T_US_MAX,
+    WANT_IDS_MAX,
+)
+from dinemic_engine.ranges import FINGERPRINT_BYTES, HIGHEST, LOWEST, Bound, Key, Segment
+
+PROTOCOL_VERSION: Final = 1
+CLUSTER_BYTES: Final = 16
+ALL_MODELS: Final = "*"
+
+PART_BYTES: Final = 60_000
+"""What of a large event one frame carries, and what of small ones: the rest is heads and names."""
+
+PARTS_MAX: Final = -(-EVENT_BYTES_MAX // PART_BYTES)
+EVENTS_PER_MESSAGE_MAX: Final = 256
+_EVENT_HEAD_BYTES: Final = 5
+_ROWS_BYTES_MAX: Final = 32 << 10
+_MODELS_BYTES_MAX: Final = 24 << 10
+_REASON_CHARACTERS_MAX: Final = 200
+_KEYS_PER_MESSAGE_MAX: Final = FRAME_BYTES_MAX // ID_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """All events of one model on one side: how many, and their fingerprint on the wire."""
+
+    model: str
+    count: int
+    fingerprint: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """``[0, version, cluster, models, rows, more]``: who we are, what we ask for, what we have.
+
+    `models` are the subscriptions, ``("*",)`` for all. With `more` the rest of the rows follows in
+    `Summary` messages; a model without a row has no events here.
+    """
+
+    cluster: bytes
+    models: tuple[str, ...]
+    rows: tuple[Row, ...]
+    more: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """``[1, rows, more]``: rows that changed since we last said them."""
+
+    rows: tuple[Row, ...]
+    more: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """``[2, model, segments]``: a reconciler's question."""
+
+    model: str
+    segments: tuple[Segment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """``[3, model, segments]``: the answer to the last `Ask`."""
+
+    model: str
+    segments: tuple[Segment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """``[4, ticket, model, ids]``: send me these events, in this order."""
+
+    ticket: int
+    model: str
+    ids: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """``[5, ticket, model, events, last]``: signed events; `last` ends what the ticket covers."""
+
+    ticket: int
+    model: str
+    events: tuple[bytes, ...]
+    last: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """``[6, ticket, model, index, total, data]``: a piece of one event too large for a frame.
+
+    The pieces follow each other with no other events between; together they are one event of
+    `Events`, and never the last word on a ticket.
+    """
+
+    ticket: int
+    model: str
+    index: int
+    total: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Got:
+    """``[7, ticket, admitted]``: what was sent under minus `ticket` is judged; so many were new."""
+
+    ticket: int
+    admitted: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """``[8]``: the sender is alive and asks whether the other is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """``[9]``: the answer to `Ping`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bye:
+    """``[10, reason]``: the sender closes now; the reason is for people."""
+
+    reason: str
+
+
+Message: TypeAlias = Hello | Summary | Ask | Answer | Want | Events | Part | Got | Ping | Pong | Bye
+
+
+def check_models(models: Sequence[str]) -> tuple[str, ...]:
+    """`models`, which can be the subscriptions of a node.
+
+    Raises:
+        UsageError: one is no model name, or they are too many for a `Hello`.
+    """
+    for name in models:
+        if name != ALL_MODELS and not is_model_name(name):
+            raise UsageError(f"not a model name: {name!r:.150}")
+    if len(models) > MODELS_PER_HELLO_MAX or sum(map(len, models)) > _MODELS_BYTES_MAX:
+        raise UsageError(f"too many models to ask for: {len(models)}; ask for '*' instead")
+    return tuple(models)
+
+
+def cluster_hash(name: str) -> bytes:
+    """The 16 bytes by which two nodes see that they mean the same cluster."""
+    return hashlib.sha256(b"dinemic/cluster/1" + name.encode()).digest()[:CLUSTER_BYTES]
+
+
+# -- encode --------------------------------------------------------------------------------------
+
+
+def encode(message: Message) -> bytes:
+    """The message as the payload of one frame."""
+    data = canonical.encode(_layout(message))
+    assert len(data) <= FRAME_BYTES_MAX, f"{type(message).__name__} of {len(data)} bytes"
+    return data
+
+
+def _layout(message: Message) -> list[Value]:
+    match message:
+        case Hello(cluster, models, rows, more):
+            return [0, PROTOCOL_VERSION, cluster, models, _rows(rows), more]
+        case Summary(rows, more):
+            return [1, _rows(rows), more]
+        case Ask(model, segments):
+            return [2, model, _segments(segments)]
+        case Answer(model, segments):
+            return [3, model, _segments(segments)]
+        case Want(ticket, model, ids):
+            return [4, ticket, model, ids]
+        case Events(ticket, model, events, last):
+            return [5, ticket, model, events, last]
+        case Part(ticket, model, index, total, data):
+            return [6, ticket, model, index, total, data]
+        case Got(ticket, admitted):
+            return [7, ticket, admitted]
+        case Ping():
+            return [8]
+        case Pong():
+            return [9]
+        case Bye(reason):
+            return [10, reason[:_REASON_CHARACTERS_MAX]]
+
+
+def _rows(rows: Sequence[Row]) -> list[Value]:
+    return [[row.model, row.count, row.fingerprint] for row in rows]
+
+
+# A segment is ``[t, prefix, claim]``: `t` counted from the segment before, or null for the end of
+# the order; the claim null, 16 bytes, or an array t, id, t, id, ... with each t counted from the
+# one before, the first from where the segment begins. Differences of times are short.
+
+
+def _segments(segments: Sequence[Segment]) -> list[Value]:
+    out: list[Value] = []
+    lower = LOWEST
+    for segment in segments:
+        upper, claim = segment.upper, segment.claim
+        said: Value = claim if not isinstance(claim, tuple) else _keys(lower[0], claim)
+        out.append([None if upper == HIGHEST else upper[0] - lower[0], upper[1], said])
+        lower = upper
+    return out
+
+
+def _keys(t: int, keys: Sequence[Key]) -> list[Value]:
+    out: list[Value] = []
+    for key in keys:
+        out += [key[0] - t, key[1]]
+        t = key[0]
+    return out
+
+
+def events_messages(ticket: int, model: str, events: Iterable[bytes]) -> Iterator[Message]:
+    """`events` as messages that fit frames, in order; the last message is marked `last`.
+
+    With no events it is one empty message, which still ends its ticket.
+    """
+    batch: list[bytes] = []
+    size = 0
+    for raw in events:
+        large = len(raw) > PART_BYTES
+        cost = len(raw) + _EVENT_HEAD_BYTES
+        if batch and (large or size + cost > PART_BYTES or len(batch) == EVENTS_PER_MESSAGE_MAX):
+            yield Events(ticket, model, tuple(batch), last=False)
+            batch, size = [], 0
+        if large:
+            total = -(-len(raw) // PART_BYTES)
+            for index in range(total):
+                data = raw[index * PART_BYTES : (index + 1) * PART_BYTES]
+                yield Part(ticket, model, index, total, data)
+        else:
+            batch.append(raw)
+            size += cost
+    yield Events(ticket, model, tuple(batch))
+
+
+def rows_pages(rows: Iterable[Row]) -> list[tuple[Row, ...]]:
+    """`rows` cut so that each page fits a message; at least one page."""
+    pages: list[tuple[Row, ...]] = []
+    page: list[Row] = []
+    size = 0
+    for row in rows:
+        cost = len(row.model) + FINGERPRINT_BYTES + 16
+        if size + cost > _ROWS_BYTES_MAX or len(page) == MODELS_PER_HELLO_MAX:
+            pages.append(tuple(page))
+            page, size = [], 0
+        page.append(row)
+        size += cost
+    return [*pages, tuple(page)]
+
+
+# -- decode --------------------------------------------------------------------------------------
+
+
+def decode_untrusted(frame: bytes) -> Message:
+    """The message in a frame. Every number is in its range; whether it fits now is the session's.
+
+    Raises:
+        TransportError: not a message of this protocol version.
+    """
+    if len(frame) > FRAME_BYTES_MAX:
+        raise TransportError(f"a message of {len(frame)} bytes")
+    try:
+        value = canonical.decode_untrusted(frame)
+    except InvalidEvent as error:
+        raise TransportError(f"not a message: {error}") from error
+    if not isinstance(value, list) or not value or type(value[0]) is not int:
+        raise TransportError("not a message: no kind")
+    kind, *fields = value
+    reader = _READERS.get(kind)
+    if reader is None:
+        raise TransportError(f"a message of unknown kind {kind}")
+    count, read = reader
+    if kind == 0 and fields and fields[0] != PROTOCOL_VERSION:  # before the shape: it may differ
+        raise TransportError(f"the peer speaks version {fields[0]!r:.20}, not {PROTOCOL_VERSION}")
+    if len(fields) != count:
+        raise TransportError(f"a message of kind {kind} with {len(fields)} fields")
+    return read(fields)
+
+
+_T = TypeVar("_T")
+
+
+def _exact(value: object, kind: type[_T], what: str) -> _T:
+    """`value`, which must be exactly of that type (True is no int)."""
+    if type(value) is not kind:
+        raise TransportError(f"{what} is a {type(value).__name__}")
+    return value
+
+
+def _items(value: object, count_max: int, what: str) -> list[object]:
+    items: list[object] = _exact(value, list, what)
+    if len(items) > count_max:
+        raise TransportError(f"{len(items)} of {what}, {count_max} allowed")
+    return items
+
+
+def _number(value: object, low: int, high: int, what: str) -> int:
+    number = _exact(value, int, what)
+    if not low <= number <= high:
+        raise TransportError(f"{what} out of range")
+    return number
+
+
+def _bytes(value: object, low: int, high: int, what: str) -> bytes:
+    data = _exact(value, bytes, what)
+    if not low <= len(data) <= high:
+        raise TransportError(f"{what} of {len(data)} bytes")
+    return data
+
+
+def _model(value: object) -> str:
+    model = _exact(value, str, "a model name")
+    if not is_model_name(model):
+        raise TransportError("a model name that cannot be one")
+    return model
+
+
+def _read_hello(fields: list[object]) -> Hello:
+    _, cluster, models, rows, more = fields
+    names = [
+        name if name == ALL_MODELS else _model(name)
+        for name in _items(models, MODELS_PER_HELLO_MAX, "subscriptions")
+    ]
+    return Hello(
+        _bytes(cluster, CLUSTER_BYTES, CLUSTER_BYTES, "a cluster"),
+        tuple(_exact(name, str, "a model name") for name in names),
+        _read_rows(rows),
+        _exact(more, bool, "more"),
+    )
+
+
+def _read_summary(fields: list[object]) -> Summary:
+    return Summary(_read_rows(fields[0]), _exact(fields[1], bool, "more"))
+
+
+def _read_rows(value: object) -> tuple[Row, ...]:
+    rows: list[Row] = []
+    for item in _items(value, MODELS_PER_HELLO_MAX, "rows"):
+        row = _items(item, 3, "a row's fields")
+        if len(row) != 3:
+            raise TransportError("a row that is too short")
+        rows.append(
+            Row(
+                _model(row[0]),
+                _number(row[1], 0, INT_MAX, "a count"),
+                _bytes(row[2], FINGERPRINT_BYTES, FINGERPRINT_BYTES, "a fingerprint"),
+            )
+        )
+    return tuple(rows)
+
+
+def _read_segments(value: object) -> tuple[Segment, ...]:
+    segments: list[Segment] = []
+    lower = LOWEST
+    for item in _items(value, RANGES_PER_MESSAGE_MAX, "ranges"):
+        fields = _items(item, 3, "a range's fields")
+        if len(fields) != 3 or lower == HIGHEST:
+            raise TransportError("a range that is too short, or beyond the end")
+        step, prefix, said = fields
+        tail = _bytes(prefix, 0, ID_BYTES, "a bound")
+        upper: Bound = HIGHEST
+        if step is not None:
+            upper = (lower[0] + _number(step, 0, T_US_MAX - lower[0], "a time"), tail)
+        elif tail:
+            raise TransportError("a bound beyond the end")
+        claim: bytes | tuple[Key, ...] | None = None
+        if isinstance(said, bytes):
+            claim = _bytes(said, FINGERPRINT_BYTES, FINGERPRINT_BYTES, "a fingerprint")
+        elif said is not None:
+            claim = _read_keys(lower[0], said)
+        segments.append(Segment(upper, claim))
+        lower = upper
+    return tuple(segments)
+
+
+def _read_keys(t: int, value: object) -> tuple[Key, ...]:
+    items = _items(value, 2 * _KEYS_PER_MESSAGE_MAX, "keys")
+    if len(items) % 2:
+        raise TransportError("a key without an id")
+    keys: list[Key] = []
+    for step, event_id in zip(items[::2], items[1::2], strict=True):
+        t += _number(step, 0, T_US_MAX - t, "a time")
+        keys.append((t, _bytes(event_id, ID_BYTES, ID_BYTES, "an id")))
+    return tuple(keys)
+
+
+def _read_want(fields: list[object]) -> Want:
+    ids = _items(fields[2], WANT_IDS_MAX, "wanted ids")
+    wanted = tuple(_bytes(event_id, ID_BYTES, ID_BYTES, "an id") for event_id in ids)
+    return Want(_number(fields[0], 1, INT_MAX, "a ticket"), _model(fields[1]), wanted)
+
+
+def _read_events(fields: list[object]) -> Events:
+    events = _items(fields[2], EVENTS_PER_MESSAGE_MAX, "events")
+    return Events(
+        _number(fields[0], -INT_MAX, INT_MAX, "a ticket"),
+        _model(fields[1]),
+        tuple(_bytes(raw, 1, FRAME_BYTES_MAX, "an event") for raw in events),
+        _exact(fields[3], bool, "last"),
+    )
+
+
+def _read_part(fields: list[object]) -> Part:
+    total = _number(fields[3], 2, PARTS_MAX, "a number of parts")
+    return Part(
+        _number(fields[0], -INT_MAX, INT_MAX, "a ticket"),
+        _model(fields[1]),
+        _number(fields[2], 0, total - 1, "a part"),
+        total,
+        _bytes(fields[4], 1, PART_BYTES, "a part"),
+    )
+
+
+def _read_got(fields: list[object]) -> Got:
+    return Got(
+        _number(fields[0], 1, INT_MAX, "a ticket"), _number(fields[1], 0, INT_MAX, "a count")
+    )
+
+
+def _read_bye(fields: list[object]) -> Bye:
+    return Bye(_exact(fields[0], str, "a reason")[:_REASON_CHARACTERS_MAX])
+
+
+_READERS: Final[dict[int, tuple[int, Callable[[list[object]], Message]]]] = {
+    0: (5, _read_hello),
+    1: (2, _read_summary),
+    2: (2, lambda fields: Ask(_model(fields[0]), _read_segments(fields[1]))),
+    3: (2, lambda fields: Answer(_model(fields[0]), _read_segments(fields[1]))),
+    4: (3, _read_want),
+    5: (4, _read_events),
+    6: (5, _read_part),
+    7: (2, _read_got),
+    8: (0, lambda _: Ping()),
+    9: (0, lambda _: Pong()),
+    10: (1, _read_bye),
+}

@@ -1,0 +1,50 @@
+"""What the network may ask of a node: the whole interface between transport and the rest.
+
+Every method may block on the store, so the runner calls them on a worker thread, in batches.
+`Node` implements it; tests implement it with a dict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from dinemic_engine.ranges import Bound, Fingerprint, Key
+
+
+@dataclass(frozen=True, slots=True)
+class Ingested:
+    """What became of a batch of received events, by position in the batch where it matters."""
+
+    admitted: int
+    duplicate: int
+    waiting: int
+    """Parents unknown, or dated ahead: kept for now, nobody's fault (ORD-4, ORD-9)."""
+    invalid: tuple[tuple[int, str], ...]
+    """(position, reason) of events the sender should never have passed on: T0 and T1 refusals."""
+
+
+class Replica(Protocol):
+    """One node's events, seen from the network. Ids and keys are raw bytes."""
+
+    def models(self) -> tuple[str, ...]:
+        """The models this node subscribes to; ``("*",)`` is every one."""
+
+    def model_names(self) -> tuple[str, ...]:
+        """The subscribed models of which at least one event is here, sorted."""
+
+    def fingerprint(self, model: str, lower: Bound, upper: Bound) -> Fingerprint:
+        """Fingerprint of the model's events with ``lower <= (t, id) < upper`` (REC-2)."""
+
+    def keys(self, model: str, lower: Bound, upper: Bound, limit: int) -> list[Key]:
+        """Up to `limit` keys (t, id) of that range, ascending."""
+
+    def events(self, ids: Sequence[bytes]) -> list[tuple[str, bytes] | None]:
+        """For each event id (model, signed bytes), None where it is not here."""
+
+    def ingest(self, source: bytes, events: Sequence[bytes]) -> Ingested:
+        """Judge and keep received events, parents first where the sender could.
+
+        `source` is the peer's node id: buffers for events that must wait are bounded per source.
+        """
