@@ -12,10 +12,12 @@ within `GROUP_COMMIT_S`; with ``durability="sync"`` before it returns.
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import threading
 import time
+import weakref
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -134,10 +136,11 @@ class Node:
         self._opened_epochs: dict[tuple[bytes, bytes], bytes] = {}
         self._pid = os.getpid()
         self._closing = threading.Event()
-        self._flush_error: StoreError | None = None
+        self._flush_failure = ""
         self._wake = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="dinemic-keeper", daemon=True)
         self._keeper.start()
+        _opened.add(self)
 
     @classmethod
     def open(cls, config: Config) -> Node:
@@ -175,7 +178,7 @@ class Node:
             UsageError: this process is a fork of the one that opened it.
         """
         if self._closing.is_set():
-            raise NotLaunched("this node was shut down; call dinemic.launch() again")
+            raise NotLaunched("this node was shut down; call dinemic.launch() and make new handles")
         if os.getpid() != self._pid:
             raise UsageError(
                 "a forked child cannot use its parent's node; launch one after the fork, "
@@ -198,6 +201,7 @@ class Node:
         for subject in dict.fromkeys(granted):
             ops += [self.grant(subject, role) for role in _CONSTRUCTOR_ROLES]
         with self._lock:
+            self.check_open()  # again: `close` may have come in between
             event = self._ledger.draft(None, ops, keys.signing, _now_us())
             self.keyring.add(event.id, keys)
             self._admit_own(event)
@@ -225,6 +229,7 @@ class Node:
         self.check_open()
         signer = self.signer(object_id, caller)
         with self._lock:
+            self.check_open()
             self._need_standing(object_id)
             ops = self._sealed(object_id, edit, signer)
             event = self._ledger.draft(object_id, ops, signer, _now_us())
@@ -256,8 +261,8 @@ class Node:
 
     def _admit_own(self, event: Event) -> None:
         """Let an event of our own in, or raise; the caller holds the lock."""
-        if self._flush_error is not None:
-            raise self._flush_error
+        if self._flush_failure:
+            raise StoreError(f"an earlier write did not reach the disk: {self._flush_failure}")
         proposal = self._ledger.prepare([event], _now_us())
         outcome = proposal.outcomes[0]
         if isinstance(outcome, Refused):
@@ -278,7 +283,7 @@ class Node:
         assert isinstance(outcome, Admitted), "a draft on top of our own heads"
         self._ledger.accept(proposal)
         self._counters.authored += 1
-        self._announce([outcome], None)
+        self._announce([outcome])
 
     # -- sealing ------------------------------------------------------------------------------
 
@@ -383,28 +388,29 @@ class Node:
         """Judge and keep events a peer sent; see `dinemic_transport.replica.Replica`."""
         self.check_open()
         invalid: list[tuple[int, str]] = []
-        fresh: list[tuple[int, Event]] = []
+        fresh: dict[bytes, tuple[int, Event]] = {}
         duplicate = 0
         for position, raw in enumerate(events):
             try:
                 envelope = open_envelope_untrusted(raw)
-                if self._ledger.knows(envelope.id):
+                if envelope.id in fresh or self._ledger.knows(envelope.id):
                     duplicate += 1
                 else:
-                    fresh.append((position, read_event_untrusted(envelope)))
+                    fresh[envelope.id] = (position, read_event_untrusted(envelope))
             except InvalidEvent as error:
                 invalid.append((position, error.reason.value))
-        positions = {event.id: position for position, event in fresh}
-        batch = [(source, event) for _, event in fresh if self._wanted(event)]
-        tally = self._judge(batch)
-        for refusal, event in tally.refused:
-            if event.id in positions:
-                invalid.append((positions[event.id], refusal.reason.value))
         with self._lock:
-            self._counters.duplicate += duplicate + tally.duplicate
+            self._counters.duplicate += duplicate
             self._counters.refused.update(reason for _, reason in invalid)
+        tally = self._judge([(source, event) for _, event in fresh.values() if self._wanted(event)])
+        for refusal, event in tally.refused:
+            if event.id in fresh:  # else one that had waited, and is nobody's fault by now
+                invalid.append((fresh[event.id][0], refusal.reason.value))
         return Ingested(
-            tally.admitted, duplicate + tally.duplicate, tally.waiting, tuple(sorted(invalid))
+            tally.admitted,
+            duplicate + tally.duplicate,
+            len(tally.waiting),
+            tuple(sorted(invalid)),
         )
 
     def _wanted(self, event: Event) -> bool:
@@ -413,8 +419,9 @@ class Node:
         return not isinstance(first, Create) or self._subscribed(first.model)
 
     def _judge(self, batch: list[tuple[bytes, Event]]) -> _Tally:
-        """Admit what can be admitted of a batch and of what had been waiting for it."""
+        """Admit what can be admitted of a batch and of what had been waiting for it; count it."""
         tally = _Tally()
+        counters = self._counters
         while batch:
             part, batch = batch[:INGEST_BATCH], batch[INGEST_BATCH:]
             with self._lock:
@@ -425,24 +432,28 @@ class Node:
                     match outcome:
                         case Admitted():
                             tally.admitted += 1
+                            counters.admitted += 1
                         case Duplicate():
                             tally.duplicate += 1
+                            counters.duplicate += 1
                         case Refused(error=error):
                             tally.refused.append((error, event))
+                            counters.refused[error.reason.value] += 1
                         case Orphan(missing=missing):
-                            tally.waiting += 1
-                            self._waiting.add_orphan(source, event, missing)
+                            if self._waiting.add_orphan(source, event, missing):
+                                tally.waiting.add(event.id)
                         case Ahead():
-                            tally.waiting += 1
-                            self._waiting.hold(source, event)
-                self._counters.admitted += len(admitted)
-                batch += self._waiting.arrived([found.event.id for found in admitted])
-                self._announce(admitted, part[0][0])
+                            if self._waiting.hold(source, event):
+                                tally.waiting.add(event.id)
+                complete = self._waiting.arrived([found.event.id for found in admitted])
+                tally.waiting.difference_update(event.id for _, event in complete)
+                batch += complete
+                self._announce(admitted)
             if admitted or tally.waiting:
                 self._written()
         return tally
 
-    def _announce(self, admitted: Sequence[Admitted], source: bytes | None) -> None:
+    def _announce(self, admitted: Sequence[Admitted]) -> None:
         """Hand admitted events to the network, which never blocks."""
         if self.network is None or not admitted:
             return
@@ -450,7 +461,7 @@ class Node:
         for found in admitted:
             by_model.setdefault(found.model, []).append(found.event.raw)
         for model, events in by_model.items():
-            self.network.announce(model, events, source)
+            self.network.announce(model, events)
 
     def fingerprint(self, model: str, lower: Bound, upper: Bound) -> Fingerprint:
         """Fingerprint of a model's events in a range (REC-2)."""
@@ -467,16 +478,27 @@ class Node:
     # -- keeping ------------------------------------------------------------------------------
 
     def _written(self) -> None:
-        """Something was written: flush now, or let the keeper do it soon."""
+        """Something was written or must wait: flush now, or let the keeper do it soon."""
         if self.config.durability == "sync":
-            self._ledger.flush()
-        else:
-            self._wake.set()
+            self._flush()
+        self._wake.set()
 
     def flush(self) -> None:
-        """On return everything written before is on disk."""
+        """On return everything written before is on disk.
+
+        Raises:
+            StoreError: it is not; nothing more is authored by this node.
+        """
         self.check_open()
-        self._ledger.flush()
+        self._flush()
+
+    def _flush(self) -> None:
+        """Flush, and remember a failure: a later success says nothing about what was lost."""
+        try:
+            self._ledger.flush()
+        except StoreError as error:
+            self._flush_failure = str(error)
+            raise
 
     def _keep(self) -> None:
         """The keeper thread: group commit, and held events when they are due."""
@@ -488,15 +510,15 @@ class Node:
                 self._wake.clear()
                 self._closing.wait(GROUP_COMMIT_S)
                 try:
-                    self._ledger.flush()
+                    self._flush()
                 except StoreError as error:
-                    if not self._closing.is_set():
-                        _log.error("what was written may not survive a power cut: %s", error)
-                        self._flush_error = error
+                    _log.error("what was written may not survive a power cut: %s", error)
             with self._lock:
                 ready = [] if self._closing.is_set() else self._waiting.due(_now_us())
-            if ready:
+            try:
                 self._judge(ready)
+            except StoreError as error:  # reconciliation brings them again
+                _log.error("%d events that had been held were not kept: %s", len(ready), error)
 
     def status(self) -> Status:
         """Counters and what the network is doing."""
@@ -519,25 +541,29 @@ class Node:
 
     def close(self) -> None:
         """Stop traffic, put everything on disk, release the store. Idempotent."""
-        if self._closing.is_set() or os.getpid() != self._pid:
+        if os.getpid() != self._pid:
             return
-        if self.network is not None:
-            self.network.stop()
-        with self._lock:
-            self._closing.set()
-        self._wake.set()
-        self._keeper.join()
         try:
-            self._ledger.flush()
+            if self.network is not None:
+                self.network.stop()
         finally:
-            self._store.close()
+            with self._lock:
+                first = not self._closing.is_set()
+                self._closing.set()
+            self._wake.set()
+            self._keeper.join()
+            if first:
+                try:
+                    self._ledger.flush()
+                finally:
+                    self._store.close()
 
 
 @dataclass(slots=True)
 class _Tally:
     admitted: int = 0
     duplicate: int = 0
-    waiting: int = 0
+    waiting: set[bytes] = field(default_factory=set)
     refused: list[tuple[InvalidEvent, Event]] = field(default_factory=list)
 
 
@@ -550,3 +576,19 @@ def _remember(keys: dict[_Name, bytes], name: _Name, key: bytes) -> None:
 
 def _now_us() -> int:
     return time.time_ns() // 1000
+
+
+_opened: Final[weakref.WeakSet[Node]] = weakref.WeakSet()
+
+
+def _never_destroy_inherited() -> None:
+    """In a forked child: keep the parent's nodes for ever, unusable as they are (`check_open`).
+
+    RocksDB's destructor joins threads that a fork does not copy, and so never returns.
+    """
+    for node in _opened:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(node))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_never_destroy_inherited)

@@ -8,7 +8,8 @@ import contextvars
 import os
 import threading
 from collections.abc import AsyncIterator, Mapping
-from pathlib import Path
+from dataclasses import replace
+from typing import Any
 
 from dinemic.config import Config
 from dinemic.filters import compile_filter
@@ -21,7 +22,6 @@ _NETWORK_OPTIONS = frozenset({"listen", "peers", "discover", "cluster", "cluster
 
 _lock = threading.RLock()
 _node: Node | None = None
-_given: dict[str, object] = {}
 _entered: contextvars.ContextVar[Node | None] = contextvars.ContextVar("dinemic_node", default=None)
 
 
@@ -30,7 +30,7 @@ def current() -> Node:
 
     Raises:
         NotLaunched: there is none.
-        UsageError: this process is a fork of the one that launched it.
+        UsageError: this process is a fork of the one that opened it.
     """
     node = _entered.get() or _node
     if node is None:
@@ -48,14 +48,12 @@ def prepare(home: str | os.PathLike[str] | None = None, **options: object) -> No
     with _lock:
         given = _options(home, options)
         if _node is not None:
-            _check_same(given)
+            _check_same(_node, given)
             return _node
         config = Config.load(given, os.environ)
         if config.loglevel is not None:
             set_loglevel(config.loglevel)
         _node = Node.open(config)
-        _given.clear()
-        _given.update(given)
         return _node
 
 
@@ -87,9 +85,9 @@ def launch(home: str | os.PathLike[str] | None = None, **options: object) -> Nod
             node = prepare(home, **options)
         else:  # prepared before: what only the network uses may still be said
             node = _node
-            _check_same({name: given[name] for name in given.keys() - _NETWORK_OPTIONS})
-            _given.update(given)
-            node.config = Config.load(_given, os.environ)
+            _check_same(node, {name: given[name] for name in given.keys() - _NETWORK_OPTIONS})
+            told = _asked(node, {name: given[name] for name in given.keys() & _NETWORK_OPTIONS})
+            node.config = replace(node.config, **told)
         _connect(node)
         return node
 
@@ -99,9 +97,23 @@ def _connect(node: Node) -> None:
     if node.network is None:
         from dinemic.net import Network
 
-        network = Network(node)
-        network.start()
-        node.network = network
+        config = node.config
+        network = Network(
+            node,
+            node.keyring.node_key.seed,
+            listen=config.listen,
+            peers=config.peers,
+            discover=config.discover,
+            cluster=config.cluster,
+            cluster_key=config.cluster_key,
+            allow=config.allow,
+        )
+        node.network = network  # before it starts: what is written meanwhile is announced
+        try:
+            network.start()
+        except BaseException:
+            node.network = None
+            raise
 
 
 def shutdown() -> None:
@@ -116,17 +128,34 @@ def shutdown() -> None:
 atexit.register(shutdown)
 
 
+def _forget_inherited() -> None:
+    """In a forked child: no node is open here; whoever had the lock is not here either."""
+    global _lock, _node
+    _lock = threading.RLock()
+    _node = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_inherited)
+
+
 def _options(
     home: str | os.PathLike[str] | None, options: Mapping[str, object]
-) -> dict[str, object]:
-    given = dict(options)
-    if home is not None:
-        given["home"] = Path(home)
-    return given
+) -> Mapping[str, object]:
+    return options if home is None else {**options, "home": home}
 
 
-def _check_same(given: Mapping[str, object]) -> None:
-    changed = [name for name, value in given.items() if _given.get(name) != value]
+def _asked(node: Node, given: Mapping[str, object]) -> dict[str, Any]:
+    """The options that were given, as they would be in force; the node's home if none was."""
+    config = Config.load({"home": node.config.home, **given}, os.environ)
+    return {name: getattr(config, name) for name, value in given.items() if value is not None}
+
+
+def _check_same(node: Node, given: Mapping[str, object]) -> None:
+    """Return if `node` is open with these options, however they are spelt."""
+    node.check_open()
+    asked = _asked(node, given)
+    changed = [name for name, value in asked.items() if value != getattr(node.config, name)]
     if changed:
         raise UsageError(
             f"a node is open with another {', '.join(sorted(changed))}; call shutdown() first"
@@ -142,17 +171,29 @@ async def open_node(
     Objects made inside the block belong to it. Options and errors as `launch`; `network=False`
     is `prepare`.
     """
-    from dinemic.net import in_thread
+    from trio import CancelScope
+    from trio.to_thread import run_sync
 
-    node = await in_thread(lambda: Node.open(Config.load(_options(home, options), os.environ)))
+    def open_it() -> Node:
+        node = Node.open(Config.load(_options(home, options), os.environ))
+        try:
+            if network:
+                _connect(node)
+        except BaseException:
+            node.close()
+            raise
+        return node
+
+    node = await run_sync(open_it)
     token = _entered.set(node)
     try:
-        if network:
-            _connect(node)
         yield node
     finally:
-        _entered.reset(token)
-        await in_thread(node.close)
+        try:
+            _entered.reset(token)
+        finally:
+            with CancelScope(shield=True):
+                await run_sync(node.close)
 
 
 def object_list(filter: str = "") -> list[str]:

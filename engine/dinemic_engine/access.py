@@ -156,13 +156,20 @@ def holds(rows: Readable, at: Place, author: AuthorId, roles: Sequence[int]) -> 
     return grant_for(rows, at, author, roles) is not None
 
 
-def grant_for(rows: Readable, at: Place, author: AuthorId, roles: Sequence[int]) -> Granted | None:
-    """The first such grant in the order, or None."""
+def grant_for(
+    rows: Readable,
+    at: Place,
+    author: AuthorId,
+    roles: Sequence[int],
+    *,
+    event: EventId | None = None,
+) -> Granted | None:
+    """The first such grant by role, then order, or None; grants of `event` itself do not count."""
     for role in roles:
         prefix = keyspace.grants_prefix(at.no, author, role)
         for key, value in rows.scan(prefix, keyspace.after(prefix)):
             grant = _granted(key, value)
-            if covers(rows, at, grant.chain, grant.seq):
+            if grant.event != event and covers(rows, at, grant.chain, grant.seq):
                 return grant
     return None
 

@@ -16,8 +16,6 @@ from dinemic_engine.access import Granted
 from dinemic_engine.canonical import Value
 from dinemic_engine.errors import StoreCorrupt, UnknownObject
 from dinemic_engine.event import (
-    ADMIN,
-    UPDATE,
     Epoch,
     Event,
     Set,
@@ -159,7 +157,9 @@ class View:
             grant = None
             if event.author != row.owner:
                 place = self._place(event_id)
-                grant = access.grant_for(self._store, place, event.author, (UPDATE, ADMIN))
+                grant = access.grant_for(
+                    self._store, place, event.author, access.WRITERS, event=event.id
+                )
             answers.append(Because(reading, event.author, outcome, rule, grant))
         return answers
 

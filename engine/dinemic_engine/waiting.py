@@ -84,6 +84,23 @@ class Waiting:
             ready.append((source, event))
         return ready
 
+    def forget(self, source: bytes) -> None:
+        """Drop what came from a source that is gone: its share is free for others again."""
+        for event_id in [key for key, kept in self._orphans.items() if kept[0] == source]:
+            _, event, lacking = self._orphans.pop(event_id)
+            for parent in lacking:
+                children = self._by_parent[parent]
+                children.discard(event_id)
+                if not children:
+                    del self._by_parent[parent]
+            self._give_back(source, event)
+        gone = [entry for entry in self._held if entry[2] == source]
+        self._held = [entry for entry in self._held if entry[2] != source]
+        heapq.heapify(self._held)
+        for _, event_id, _, event in gone:
+            self._held_ids.discard(event_id)
+            self._give_back(source, event)
+
     def next_due_us(self) -> int | None:
         """When `due` next has something, in microseconds since the epoch."""
         return self._held[0][0] - limits.HOLD_US if self._held else None

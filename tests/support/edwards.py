@@ -146,8 +146,7 @@ def accepts(public: bytes, signature: bytes, data: bytes) -> bool:
         and len(signature) == 64
         and int.from_bytes(signature[32:], "little") < L
         and all(
-            is_canonical(encoded) and encoded not in _SMALL
-            for encoded in (public, signature[:32])
+            is_canonical(encoded) and encoded not in _SMALL for encoded in (public, signature[:32])
         )
         and holds(public, signature, data, cofactor=False)
     )

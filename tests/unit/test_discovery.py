@@ -9,18 +9,19 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 
 import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from dinemic_engine import ids
-from dinemic_engine.errors import UsageError
+from dinemic_engine.errors import TransportError, UsageError
 from dinemic_transport.discovery import (
     ADDRESSES_PER_PEER_MAX,
     HINTS_MAX,
@@ -281,30 +282,36 @@ def test_where_mdns_fails_it_says_so_once_and_keeps_trying(
     assert "No such device" in caplog.records[0].getMessage()
 
 
-def test_a_flood_of_announcements_is_bounded_and_ends_nothing(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    found: list[str] = []
-    discovery = mdns(OURS, 7001, "c")
+def test_only_interfaces_that_carry_multicast_are_spoken_on() -> None:
+    strangers = ["203.0.113.1", "::1", "no address"]  # of no interface here, IPv6, neither
+    with pytest.raises(TransportError, match="no interface carries multicast"):
+        MdnsDiscovery(OURS, 7001, "c", interfaces=strangers)._spoken_on()
 
-    def flood(post, stop):  # type: ignore[no-untyped-def]
+
+def test_a_flood_of_announcements_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    discovery, found, flooded = mdns(OURS, 7001, "c"), [], threading.Event()
+
+    def flood(post: Callable[[tuple[str, bytes]], None], stop: threading.Event) -> None:
         for number in range(10 * HINTS_MAX):
             post((f"192.0.2.1:{1 + number}", THEIRS))
+        flooded.set()
         stop.wait()
+
+    def note(address: str, node_id: bytes | None) -> None:
+        found.append(address)
+        flooded.wait(10)  # a node that is busy while the flood comes in
 
     async def main() -> None:
         async with trio.open_nursery() as nursery:
-
-            def note(address: str, node_id: bytes | None) -> None:
-                found.append(address)
-                if len(found) == 10:
-                    nursery.cancel_scope.cancel()
-
             nursery.start_soon(discovery.run, note)
+            await trio.to_thread.run_sync(flooded.wait)
+            await wait_all_tasks_blocked(0.01)
+            nursery.cancel_scope.cancel()
 
     monkeypatch.setattr(discovery, "_speak_mdns", flood)
     trio.run(main)
     assert found[0] == "192.0.2.1:1"
+    assert HINTS_MAX <= len(found) <= 3 * HINTS_MAX
 
 
 def test_an_announcement_that_zeroconf_cannot_read_is_no_hint() -> None:

@@ -34,8 +34,11 @@ _T4_AGAIN: Final = edwards.P.to_bytes(32, "little")
 
 
 class _Case(NamedTuple):
-    """One condition. `s` and `fits` get the challenge over the bytes as they stand, and the one
-    over the canonical spelling of both points (the same number where the bytes are canonical)."""
+    """One condition on A, R, S and the challenge.
+
+    `s` and `fits` get the challenge over the bytes as they stand, and the one over the canonical
+    spelling of both points: the same number where the bytes are canonical.
+    """
 
     condition: str
     public: bytes
@@ -51,7 +54,8 @@ def _cancels(torsion_r: Point, torsion_a: Point, h: int) -> bool:
 
 def _cases() -> list[_Case]:
     t4 = edwards.decode(_T4_AGAIN)
-    assert t4 is not None and edwards.order(t4) == 4
+    assert t4 is not None
+    assert edwards.order(t4) == 4
     small_a, small_r = encode(_T8), encode(TORSION[3])
     mixed_a, mixed_r = encode(_MIXED_A), encode(_MIXED_R)
     large_a, large_r = encode(_LARGE_A), encode(_LARGE_R)

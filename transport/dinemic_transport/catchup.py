@@ -41,12 +41,8 @@ from dinemic_engine.ranges import (
 from dinemic_transport.messages import (
     Answer,
     Ask,
-    Events,
-    Message,
-    Part,
     Row,
     Want,
-    events_messages,
 )
 from dinemic_transport.replica import Ingested, Replica
 
@@ -218,22 +214,19 @@ class Catchup:
         self._need: deque[bytes] = deque()
         self._have: deque[Gap] = deque()
         self._ticket = 0
-        self._wanted: dict[bytes, None] = {}
-        """Ids of the window that is out and has not come yet, in order."""
-        self._window = 0
-        self._fetching = False
+        self._window: Window | None = None
         self._offered = False
 
-    def advance(self) -> Job | Message | None:
+    def advance(self) -> Job | Want | None:
         """The next job to run or message to send; None while waiting, and when done."""
         if self._busy or self.done:
             return None
         if self._need:
-            self._busy = self._fetching = True
+            self._busy = True
             self._ticket += 1
-            self._window = min(WANT_IDS_MAX, len(self._need))
-            self._wanted = dict.fromkeys(self._need.popleft() for _ in range(self._window))
-            return Want(self._ticket, self.model, tuple(self._wanted))
+            count = min(WANT_IDS_MAX, len(self._need))
+            self._window = Window(self._need.popleft() for _ in range(count))
+            return Want(self._ticket, self.model, tuple(self._window.ids))
         if self._have:
             self._busy = True
             return OfferJob(self.model, self._have.popleft())
@@ -243,7 +236,7 @@ class Catchup:
         self.done = True
         return None
 
-    def asked(self, question: tuple[Segment, ...]) -> Message | None:
+    def asked(self, question: tuple[Segment, ...]) -> Ask | None:
         """`AskJob` is done: the message to send, if there is a question."""
         if not question:
             self._busy = False
@@ -268,16 +261,16 @@ class Catchup:
         self._busy = False
         self._settled(settled)
 
-    def offer(self, loaded: Loaded) -> list[Message]:
-        """`OfferJob` is done: the messages to send."""
+    def offer(self, loaded: Loaded) -> int | None:
+        """`OfferJob` is done: the ticket to send the events under, if there are any."""
         if loaded.rest is not None:
             self._have.appendleft(loaded.rest)
         if not loaded.events:
             self._busy = False
-            return []
+            return None
         self._ticket += 1
         self._offered = True
-        return list(events_messages(-self._ticket, self.model, loaded.events))
+        return self._ticket
 
     def got_untrusted(self, ticket: int, admitted: int) -> None:
         """The peer has judged an offer.
@@ -290,37 +283,51 @@ class Catchup:
         self._offered = self._busy = False
         self.moved += admitted
 
-    def check_untrusted(self, message: Events | Part) -> None:
-        """Raise TransportError unless `message` belongs to the window that is out."""
-        if not self._fetching or message.ticket != self._ticket or message.model != self.model:
-            raise TransportError("events under a ticket that is not out")
-
-    def arrived_untrusted(self, event_id: bytes) -> None:
-        """An event of the window has come.
+    def window_untrusted(self, ticket: int, model: str) -> Window:
+        """The window that is out, for events that came under `ticket`.
 
         Raises:
-            TransportError: it was not asked for, or has come already.
+            TransportError: no such window is, or its last events have come.
         """
-        if event_id not in self._wanted:
-            raise TransportError("an event other than those asked for")
-        del self._wanted[event_id]
-
-    def last_arrived(self) -> None:
-        """The peer has sent the last of the window; it may still wait to be judged."""
-        self._fetching = False
+        window = self._window
+        if window is None or window.last_arrived or (ticket, model) != (self._ticket, self.model):
+            raise TransportError("events under a ticket that is not out")
+        return window
 
     def fetched(self) -> int:
         """The window is judged: how many of its ids the peer named and did not deliver.
 
         A window may come in instalments, so ids are given up only if it brought nothing.
         """
-        self._busy = False
-        missing, self._wanted = self._wanted, {}
-        if len(missing) == self._window:
-            return len(missing)
-        self._need.extendleft(reversed(missing))
+        assert self._window is not None, "a window was out"
+        missing, self._window, self._busy = self._window, None, False
+        if not missing.delivered:
+            return len(missing.ids)
+        self._need.extendleft(reversed(missing.ids))
         return 0
 
     def _settled(self, settled: Settled) -> None:
         self._need.extend(event_id for _, event_id in settled.need)
         self._have.extend(settled.have)
+
+
+class Window:
+    """The ids of one `Want` that have not come yet, in order."""
+
+    def __init__(self, ids: Iterable[bytes]) -> None:
+        self.ids = dict.fromkeys(ids)
+        self.delivered = False
+        """Whether it brought anything."""
+        self.last_arrived = False
+        """Whether the peer has sent the last of it; that may still wait to be judged."""
+
+    def arrived_untrusted(self, event_id: bytes) -> None:
+        """One of its events has come.
+
+        Raises:
+            TransportError: it was not asked for, or has come already.
+        """
+        if event_id not in self.ids:
+            raise TransportError("an event other than those asked for")
+        del self.ids[event_id]
+        self.delivered = True

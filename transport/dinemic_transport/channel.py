@@ -23,6 +23,8 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import os
+import socket
 import ssl
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -303,7 +305,10 @@ def _why_no_connection(error: BaseException) -> str:
         cause = cause.exceptions[0]
     if isinstance(cause, OSError):
         error = cause
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+    if not isinstance(error, OSError) or error.errno is None:
+        return str(error)
+    resolver = isinstance(error, socket.gaierror)  # numbers of its own
+    return str(error.strerror) if resolver else os.strerror(error.errno)
 
 
 def _why_no_handshake(error: BaseException) -> str:

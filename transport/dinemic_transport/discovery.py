@@ -16,6 +16,7 @@ import contextlib
 import hashlib
 import ipaddress
 import logging
+import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     import zeroconf
 
 SERVICE: Final = "_dinemic._tcp.local."
+
+MDNS_GROUP: Final = ("224.0.0.251", 5353)
 
 HINTS_MAX: Final = 256
 """Found and not yet taken by the node; more are dropped, they are announced again."""
@@ -165,24 +168,34 @@ class MdnsDiscovery:
                     post(hint)
 
         try:
-            network = zeroconf.Zeroconf(
-                interfaces=self._interfaces or zeroconf.InterfaceChoice.All, use_asyncio=False
-            )
+            network = zeroconf.Zeroconf(interfaces=self._spoken_on(), use_asyncio=False)
             try:
                 service = self._service()
                 browser = zeroconf.ServiceBrowser(network, SERVICE, handlers=[on_change])
                 network.register_service(service, cooperating_responders=True)
                 while not stop.wait(REFRESH_SECONDS):
-                    network.update_interfaces()
                     if (now := self._service()).addresses != service.addresses:
                         service = now
                         network.update_service(service)
+                    network.update_interfaces(self._spoken_on())  # new ones hear the new service
                 browser.cancel()
             finally:
                 network.close()
         except (OSError, RuntimeError, zeroconf.Error) as error:
             if not stop.is_set():
                 raise TransportError(f"mDNS does not work here: {error}") from error
+
+    def _spoken_on(self) -> list[str]:
+        """The interfaces of this moment that carry multicast, by address.
+
+        Raises:
+            TransportError: there is none.
+        """
+        wanted = machine_hosts() if self._interfaces is None else self._interfaces
+        usable = [host for host in wanted if _version(host) == 4 and _carries_multicast(host)]
+        if not usable:
+            raise TransportError("mDNS does not work here: no interface carries multicast")
+        return usable
 
     def _service(self) -> zeroconf.ServiceInfo:
         """Our announcement. Its name is our key, so nobody else has it and none is probed for."""
@@ -261,6 +274,17 @@ def announced_hosts(
         hosts = [host for host in hosts if host in interfaces or host in listening]
     usable = [host for host in hosts if _version(host) and not host.startswith("fe80:")]
     return [host for host in usable if not _is_loopback(host)] or usable
+
+
+def _carries_multicast(host: str) -> bool:
+    """Whether there is a way to the mDNS group from the interface with this IPv4 address."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(host))
+            probe.connect(MDNS_GROUP)  # looks the way up, sends nothing
+        except OSError:
+            return False
+    return True
 
 
 def _version(host: str) -> int:

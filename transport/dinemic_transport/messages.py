@@ -44,6 +44,7 @@ PART_BYTES: Final = 60_000
 PARTS_MAX: Final = -(-EVENT_BYTES_MAX // PART_BYTES)
 EVENTS_PER_MESSAGE_MAX: Final = 256
 _EVENT_HEAD_BYTES: Final = 5
+_LIGHT_BYTES: Final = 64
 _ROWS_BYTES_MAX: Final = 32 << 10
 _MODELS_BYTES_MAX: Final = 24 << 10
 _REASON_CHARACTERS_MAX: Final = 200
@@ -279,6 +280,21 @@ def rows_pages(rows: Iterable[Row]) -> list[tuple[Row, ...]]:
         page.append(row)
         size += cost
     return [*pages, tuple(page)]
+
+
+def weight(message: Message) -> int:
+    """About how many bytes a message holds, for the bounds of queues."""
+    match message:
+        case Events(events=events):
+            return _LIGHT_BYTES + sum(map(len, events))
+        case Part(data=data):
+            return _LIGHT_BYTES + len(data)
+        case Ask(segments=segments) | Answer(segments=segments):
+            return _LIGHT_BYTES * (1 + len(segments))
+        case Hello(rows=rows) | Summary(rows=rows):
+            return _LIGHT_BYTES * (1 + len(rows))
+        case _:
+            return _LIGHT_BYTES
 
 
 # -- decode --------------------------------------------------------------------------------------

@@ -7,22 +7,12 @@ Every method may block on the store, so the runner calls them on a worker thread
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
+from dinemic_engine.ledger import Ingested
 from dinemic_engine.ranges import Bound, Fingerprint, Key
 
-
-@dataclass(frozen=True, slots=True)
-class Ingested:
-    """What became of a batch of received events, by position in the batch where it matters."""
-
-    admitted: int
-    duplicate: int
-    waiting: int
-    """Parents unknown, or dated ahead: kept for now, nobody's fault (ORD-4, ORD-9)."""
-    invalid: tuple[tuple[int, str], ...]
-    """(position, reason) of events the sender should never have passed on: T0 and T1 refusals."""
+__all__ = ["Ingested", "Replica"]
 
 
 class Replica(Protocol):

@@ -8,18 +8,27 @@ What is relied on, measured with rocksdict 0.3.29 (RocksDB 9.8.4) and held by te
 * Every error is a plain `Exception` with a text. `_translate` is the one place that reads it.
 * A native iterator is a consistent view, but it *ends* at a block it cannot read: `status()` must
   be asked. While one lives the database stays locked, even after `close()`: so scans hold theirs
-  where `close` can take it away.
+  where `close` can take it away. It points into its `ReadOptions` and does not keep them alive:
+  freed, its bound is whatever the memory holds next.
 * The read-only mode of rocksdict writes a file into the directory it opens and can miss a log
   that the running node deletes meanwhile. See `_open_beside`.
 
-**What damage to the write-ahead log does.** The log is replayed in the mode "tolerate corrupted
-tail records". A flipped byte or a zeroed page stops the open with `StoreCorrupt`, nothing is
-dropped. A log cut short (any length, down to zero bytes), zeros or garbage after its end, or a
-damaged length in the very last batch look exactly like the torn end that a crash leaves: the
-store opens with the batches before. (RocksDB's default mode, point-in-time, would open with a
-silent prefix in *all* these cases.) A whole log that is missing is noticed only when no other is
-left. Hence the store cannot promise that its end is *the* end; whoever needs to know keeps a
-running count and hash in rows of its own.
+**Where the end is.** RocksDB cannot know: it takes a log or a manifest that was cut short for one
+that a crash left, and opens without the rest. So the store keeps a mark of its own, the file
+SYNCED. RocksDB numbers every row ever written; `flush` and `close` note the number of which all is
+on disk, *after* it is. At the next open, before RocksDB may change a file, the store is read beside
+itself and compared::
+
+    rows by number   1 . . . . . . . . 700 . . . . . 730
+                     synced            ^mark         ^written
+    open finds up to    < 700: StoreCorrupt, no file was touched
+                     700..730: fine, a power cut took the rest (kill -9 takes nothing)
+
+The log is replayed in the mode "point in time": up to the first thing that is not whole. So a
+power cut that tears what was not synced yet leaves a store that opens with a prefix, and a
+flipped byte before the mark is an error. What the mark cannot see is a hole with newer rows behind
+it (a whole log missing between two, a zeroed 32 KiB block that begins and ends between batches):
+whoever needs to know that too keeps a running hash in rows of its own.
 
 After a failed write (`StoreFull`, say) RocksDB takes no more writes, also when there is room
 again; reads go on. Close and open the store to go on writing.
@@ -27,6 +36,7 @@ again; reads go on. Close and open the store to go on writing.
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import threading
@@ -78,6 +88,9 @@ INFO_LOGS_MAX: Final = 2
 BESIDE_ATTEMPTS_MAX: Final = 8
 """Opens beside a node that moves its files at that very moment; it does so every few seconds."""
 
+SYNCED_FILE: Final = "SYNCED"
+"""Twenty digits: the number of the last row known to be on disk. Deleting it drops the promise."""
+
 _FIRST_MANIFEST: Final = "MANIFEST-000001"
 
 
@@ -90,7 +103,8 @@ class RocksStore:
 
     Raises:
         StoreLocked: another process, or another store in this one, holds `path`.
-        StoreCorrupt: a file is missing or damaged. Nothing was dropped or repaired.
+        StoreCorrupt: a file is missing or damaged, or rows are gone that had been flushed. Nothing
+            was dropped or repaired.
         StoreError: no directory can be made there; or, with `read_only`, no store is there.
     """
 
@@ -163,7 +177,9 @@ class RocksStore:
             if self._read_only:
                 self._db.path()  # nothing to sync; a closed store says so
             else:
+                number = self._db.latest_sequence_number()
                 self._db.flush_wal(True)
+                _write_synced(self._path, number)
         except Exception as error:
             raise _translate(self._path, error) from error
 
@@ -178,7 +194,10 @@ class RocksStore:
             for scan in self._scans:
                 scan.cut()
             try:
-                self._db.close()
+                number = self._db.latest_sequence_number()
+                self._db.close()  # after syncing all there is into a file
+                if not self._read_only:
+                    _write_synced(self._path, number)
             except DbClosedError:
                 return
             except Exception as error:
@@ -194,10 +213,10 @@ class _Scan:
 
     __slots__ = (
         "__weakref__",
-        "_bound",
         "_error",
         "_gate",
         "_native",
+        "_options",
         "_path",
         "_reverse",
         "_start",
@@ -219,8 +238,7 @@ class _Scan:
         self._error: StoreError | None = None
         self._reverse = reverse
         self._start = start
-        # The native iterator points into these and keeps neither alive: freed, its bound is noise.
-        self._bound = (options, end)
+        self._options = options  # the native iterator reads its bound in them until it dies
         if start >= end:
             self._native = None
         elif reverse:
@@ -267,7 +285,10 @@ def _open(path: Path) -> Rdict:
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         options = _options()
-        options.create_if_missing(not _holds_store(path))
+        found = _holds_store(path)
+        if found:
+            _open_beside(path).close()  # opening for good deletes what the manifest does not name
+        options.create_if_missing(not found)
         return Rdict(str(path), options)
     except StoreError:
         raise
@@ -290,7 +311,7 @@ def _open_beside(path: Path) -> Rdict:
         try:
             if not _holds_store(path):
                 raise StoreError(f"there is no store in {path}")
-            logs = _logs(path)
+            logs, synced = _logs(path), _read_synced(path)
             with tempfile.TemporaryDirectory(prefix="dinemic-") as private:
                 manifest = (path / "CURRENT").read_text("ascii").strip()
                 shutil.copyfile(path / manifest, Path(private, manifest))
@@ -301,15 +322,23 @@ def _open_beside(path: Path) -> Rdict:
                 options.set_db_paths([DBPath(str(path), 1 << 62)])
                 options.set_wal_dir(str(path))
                 db = Rdict(private, options, access_type=AccessType.read_only(False))
-            if logs <= _logs(path):
+            number = db.latest_sequence_number()
+            if logs <= _logs(path) and number >= synced:
                 return db
             db.close()
+            if number < synced:
+                failure = StoreCorrupt(
+                    f"{path}: {synced - number} row changes are gone that had been synced to disk; "
+                    f"to go on with what is left, delete the file {SYNCED_FILE}"
+                )
         except StoreError:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - raised below when trying again did not help
             failure = error
     if failure is None:
         raise StoreError(f"the files in {path} are being replaced too quickly to be read")
+    if isinstance(failure, StoreError):
+        raise failure
     raise _translate(path, failure) from failure
 
 
@@ -324,7 +353,7 @@ def _options() -> Options:
     options.set_compression_type(DBCompressionType.lz4())
     options.set_write_buffer_size(WRITE_BUFFER_BYTES)
     options.set_max_total_wal_size(WAL_BYTES_MAX)
-    options.set_wal_recovery_mode(DBRecoveryMode.tolerate_corrupted_tail_records())
+    options.set_wal_recovery_mode(DBRecoveryMode.point_in_time())
     options.set_max_open_files(OPEN_FILES_MAX)
     options.set_max_manifest_file_size(MANIFEST_BYTES_MAX)
     options.set_max_log_file_size(INFO_LOG_BYTES_MAX)
@@ -354,6 +383,31 @@ def _holds_store(path: Path) -> bool:
     if not logs:
         raise StoreCorrupt(f"{path}: the write-ahead log is missing")
     return True
+
+
+def _write_synced(path: Path, number: int) -> None:
+    """Note that all rows up to `number` are on disk.
+
+    One small write in place, itself not synced: after a power cut the mark may be an older one,
+    never one that promises too much.
+    """
+    descriptor = os.open(path / SYNCED_FILE, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(descriptor, b"%020d" % number)
+    finally:
+        os.close(descriptor)
+
+
+def _read_synced(path: Path) -> int:
+    """The number noted last; 0 where none was, or where a power cut left an empty file."""
+    try:
+        content = (path / SYNCED_FILE).read_bytes()
+    except FileNotFoundError:
+        return 0
+    digits = content.strip(b"\0")
+    if digits and not (len(digits) == 20 and digits.isdigit()):
+        raise StoreCorrupt(f"{path}: the file {SYNCED_FILE} is damaged")
+    return int(digits or b"0")
 
 
 def _logs(path: Path) -> set[str]:

@@ -72,15 +72,13 @@ def conflicts(rows: Readable, no: int, stored: bytes) -> list[tuple[int, bytes, 
     """
     kept: list[tuple[int, bytes, int]] = []
     known: dict[int, int] = {}
-    last_event = b""
     prefix = keyspace.writes_prefix(no, stored)
     for key, value in rows.scan(prefix, keyspace.after(prefix), reverse=True):
         order = keyspace.write_key_order(key)
         chain, seq = keyspace.unpack_write_place(value)
-        if known.get(chain, 0) >= seq or order[1] == last_event:
-            continue  # seen by a kept write, or an earlier op of a kept event
+        if known.get(chain, 0) >= seq:
+            continue  # seen by a kept write, or an earlier op of its event
         kept.append(order)
-        last_event = order[1]
         for other, other_seq in past_of(rows, order[1]).items():
             if known.get(other, 0) < other_seq:
                 known[other] = other_seq

@@ -1,0 +1,37 @@
+"""The command `dinemic`: look into a home, check it, run a node, see a demonstration.
+
+Exit codes: 0 all is well, 1 something was found (or the demonstration went wrong), 2 the call or
+the store cannot be used. `docs/cli.md` shows every command.
+"""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from dinemic._version import __version__
+from dinemic.cli.common import Commands
+from dinemic.cli.demo import demo
+from dinemic.cli.listings import audit, log, objects
+from dinemic.cli.node import node
+from dinemic.cli.state import replay, show
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="dinemic")
+@click.pass_context
+def main(context: click.Context) -> None:
+    """Signed, encrypted objects that live on every node at once, without a server.
+
+    All commands but demo and node only read, also beside a running node. They work on the home
+    named by --home, else by DINEMIC_HOME, else on the user's own.
+
+    Exit codes: 0 all is well, 1 findings, 2 the call or the store cannot be used.
+    """
+    if os.environ.get("NO_COLOR"):
+        context.color = False
+
+
+for _command in (demo, node, objects, show, log, replay, audit):
+    main.add_command(_command)

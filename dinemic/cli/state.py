@@ -1,0 +1,301 @@
+"""The commands that print one object: `show` as it is, `replay` as it would be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+
+from dinemic.cli.common import Home, find_object, of_a_home, print_json, reading
+from dinemic.cli.tables import print_table
+from dinemic.cli.words import (
+    Author,
+    Authors,
+    Json,
+    object_name,
+    policy_json,
+    policy_text,
+    time_from_text,
+    time_text,
+    value_json,
+    value_text,
+)
+from dinemic.keyring import Keyring, ObjectKeys
+from dinemic.logs import printable
+from dinemic_engine import sealing
+from dinemic_engine.canonical import Sealed, Value
+from dinemic_engine.errors import DinemicError, NotOwned, Unreadable
+from dinemic_engine.event import ROLES, Event
+from dinemic_engine.ids import AuthorId, ObjectId, db_id, short, to_text
+from dinemic_engine.replay import LeftOut, refold, upto
+from dinemic_engine.types import register
+from dinemic_engine.view import Reading, View
+
+Unseal = Callable[[str, Sealed], Value]
+"""Stored key and sealed value to the value inside; raises `Unreadable`."""
+
+
+@click.command()
+@click.argument("object")
+@click.option("--as", "caller", metavar="OBJECT", help="Open sealed fields with this object's key.")
+@of_a_home
+def show(object: str, caller: str | None, home: Path | None, as_json: bool) -> None:
+    """Print an object: who may do what on it, and its fields with who set them.
+
+    OBJECT is its id or the beginning of one. Sealed fields are opened where the keys of this home
+    can: the object's own, or those of the object named with --as. A keyring with a passphrase
+    needs DINEMIC_PASSPHRASE.
+
+    Example: dinemic show Person:mfzw --as Person:9uq0
+    """
+    with reading(home) as here:
+        model, object_id = find_object(here.view, object)
+        if caller is None:
+            unseal = _with_own_keys(here, object_id)
+        else:
+            unseal = _with_keys_of(here, object_id, find_object(here.view, caller)[1])
+        if as_json:
+            print_json(_state_json(here.view, model, object_id, unseal))
+        else:
+            _print_state(here.view, model, object_id, unseal)
+
+
+@click.command()
+@click.argument("object")
+@click.option("--until", metavar="TIME", help="Leave out what is later than this.")
+@click.option(
+    "--without",
+    metavar="ID",
+    multiple=True,
+    help="Leave out this event, or all by this author (a key or an object). May be repeated.",
+)
+@of_a_home
+def replay(
+    object: str, until: str | None, without: tuple[str, ...], home: Path | None, as_json: bool
+) -> None:
+    """Print an object as its log makes it up to a time, or without somebody.
+
+    OBJECT is its id or the beginning of one. TIME is ISO 8601, in UTC unless it says otherwise, or
+    microseconds since 1970. An event that is left out takes with it those that only it allowed;
+    all others stay. Sealed fields stay sealed.
+
+    Example: dinemic replay Person:mfzw --until 2026-01-31T12:00 --without 9uq08fojpq
+    """
+    try:
+        until_us = time_from_text(until) if until is not None else None
+    except (ValueError, OverflowError) as error:
+        raise click.BadParameter(str(error), param_hint="--until") from error
+    with reading(home) as here:
+        model, object_id = find_object(here.view, object)
+        events = [logged.event for logged in here.view.history(object_id)]
+        authors = Authors(here.view, object_id)
+        unwanted = {found for text in without for found in _named(text, events, authors)}
+        refolded = refold(upto(events, until_us), unwanted)
+        later = sum(until_us is not None and event.t > until_us for event in events)
+        if as_json:
+            document = _state_json(refolded.view, model, object_id, _unopened)
+            document["later"] = later
+            document["left_out"] = [_left_out_json(each) for each in refolded.left_out]
+            print_json(document)
+        else:
+            _print_state(refolded.view, model, object_id, _unopened)
+            _print_left_out(refolded.left_out, later)
+
+
+def _named(text: str, events: Iterable[Event], authors: Authors) -> set[bytes]:
+    """The event id or author key that `text` is, or is the beginning of."""
+    names: dict[str, set[bytes]] = {}
+    for event in events:
+        names.setdefault(to_text(event.id), set()).add(event.id)
+        names.setdefault(to_text(event.author), set()).add(event.author)
+    for author in authors.all():
+        if author.subject is not None:
+            names.setdefault(to_text(author.subject), set()).add(author.key)
+    beginning = text.rpartition(":")[2]
+    fitting = [name for name in names if beginning and name.startswith(beginning)]
+    if len(fitting) != 1:
+        many = f"fits {len(fitting)} events and authors" if fitting else "is no event or author"
+        raise click.BadParameter(f"{text[:120]!r} {many} of this object", param_hint="--without")
+    return names[fitting[0]]
+
+
+# -- opening sealed values ------------------------------------------------------------------------
+
+
+def _unopened(stored: str, value: Sealed) -> Value:
+    raise Unreadable("not opened here")
+
+
+def _with_own_keys(here: Home, object_id: ObjectId) -> Unseal:
+    """Open with the object's own keys; the keyring is not touched before it is needed."""
+
+    @cache
+    def keys() -> ObjectKeys:
+        try:
+            found = _keyring(here).get(object_id)
+        except DinemicError as error:
+            raise Unreadable(str(error)) from error
+        if found is None:
+            raise Unreadable("the object's own keys are not in this home")
+        return found
+
+    return lambda stored, value: _unseal(here.view, object_id, keys(), stored, value)
+
+
+def _with_keys_of(here: Home, object_id: ObjectId, reader: ObjectId) -> Unseal:
+    """Open with the keys of another object.
+
+    Raises:
+        NotOwned: they are not here.
+        UsageError, StoreError: the keyring cannot be opened.
+    """
+    keys = _keyring(here).get(reader)
+    if keys is None:
+        raise NotOwned(f"the private key of {object_name(here.view, reader)} is not in this home")
+    return lambda stored, value: _unseal(here.view, object_id, keys, stored, value)
+
+
+def _keyring(here: Home) -> Keyring:
+    return Keyring.open(here.config.home / "keys", here.config.passphrase, create=False)
+
+
+def _unseal(view: View, object_id: ObjectId, keys: ObjectKeys, stored: str, value: Sealed) -> Value:
+    reader = AuthorId(keys.signing.public)
+    failure = Unreadable(f"no epoch {short(value.epoch)} is known here")
+    for epoch in view.epochs(object_id, value.epoch):
+        try:
+            epoch_key = sealing.open_epoch(object_id, epoch, reader, keys.sealing)
+        except Unreadable as error:
+            failure = error
+        else:
+            return sealing.unseal(object_id, stored.encode("ascii"), epoch_key, value)
+    raise failure
+
+
+# -- one object, gathered --------------------------------------------------------------------------
+
+
+class _Field(NamedTuple):
+    name: str
+    value: Value
+    """What is inside a sealed value if it opened, else the `Sealed` itself."""
+    locked: str
+    """Why a sealed value did not open, or nothing."""
+    reading: Reading
+    author: Author
+
+
+def _fields(view: View, object_id: ObjectId, unseal: Unseal) -> list[_Field]:
+    no, _ = view.need(object_id)
+    authors = Authors(view, object_id)
+    fields: list[_Field] = []
+    for stored in view.keys(object_id):
+        reading = view.read(object_id, stored)
+        if reading is None:
+            continue
+        value, locked = reading.value, ""
+        if isinstance(value, Sealed):
+            try:
+                value = unseal(stored, value)
+            except Unreadable as error:
+                locked = str(error)
+        author = authors.of(view.event_at(no, reading.t, reading.event).author)
+        fields.append(_Field(stored.removeprefix(register.PREFIX), value, locked, reading, author))
+    return fields
+
+
+def _state_json(view: View, model: str, object_id: ObjectId, unseal: Unseal) -> dict[str, Json]:
+    name = db_id(model, object_id)
+    found = view.find(object_id)
+    if found is None:
+        return {"id": name, "model": model, "exists": False}
+    _, row = found
+    return {
+        "id": name,
+        "model": model,
+        "exists": not row.removed_by,
+        "removed_by": to_text(row.removed_by[8:]) if row.removed_by else None,
+        "key": to_text(row.owner),
+        "access": policy_json(row.policy),
+        "heads": [to_text(head) for head in view.heads(object_id)],
+        "digest": to_text(view.digest(object_id)),
+        "grants": [
+            {
+                "role": ROLES[grant.role],
+                "subject": object_name(view, grant.subject),
+                "key": to_text(grant.author),
+            }
+            for grant in view.grants(object_id)
+        ],
+        "fields": {field.name: _field_json(field) for field in _fields(view, object_id, unseal)},
+    }
+
+
+def _field_json(field: _Field) -> dict[str, Json]:
+    reading = field.reading
+    return {
+        "value": value_json(field.value),
+        "encrypted": isinstance(reading.value, Sealed),
+        "t": reading.t,
+        "time": time_text(reading.t),
+        "event": to_text(reading.event),
+        "author": field.author.json(),
+        "authorized": reading.authorized,
+    }
+
+
+def _print_state(view: View, model: str, object_id: ObjectId, unseal: Unseal) -> None:
+    click.secho(db_id(model, object_id), bold=True)
+    found = view.find(object_id)
+    if found is None:
+        click.echo("does not exist")
+        return
+    _, row = found
+    if row.removed_by:
+        at = time_text(int.from_bytes(row.removed_by[:8], "big"))
+        click.echo(f"removed by event {short(row.removed_by[8:])} at {at}")
+    click.echo(f"key     {to_text(row.owner)}")
+    click.echo(f"access  {policy_text(row.policy)}")
+    heads = view.heads(object_id)
+    click.echo(f"heads   {' '.join(short(head) for head in heads)}")
+    click.echo(f"digest  {to_text(view.digest(object_id))}")
+    for grant in view.grants(object_id):
+        click.echo(f"grant   {ROLES[grant.role]} to {object_name(view, grant.subject)}")
+    fields = _fields(view, object_id, unseal)
+    if fields:
+        click.echo()
+        rows = [
+            (field.name, _field_text(field), time_text(field.reading.t), field.author.text())
+            for field in fields
+        ]
+        print_table(("field", "value", "set at", "by"), rows)
+
+
+def _field_text(field: _Field) -> str:
+    text = value_text(field.value)
+    if field.locked:
+        return f"{text}: {field.locked}"
+    return f"{text} (sealed, opened)" if isinstance(field.reading.value, Sealed) else text
+
+
+# -- what a replay does without --------------------------------------------------------------
+
+
+def _left_out_json(left_out: LeftOut) -> dict[str, Json]:
+    return {
+        "event": to_text(left_out.event),
+        "reason": str(left_out.error) if left_out.error else None,
+    }
+
+
+def _print_left_out(left_out: Sequence[LeftOut], later: int) -> None:
+    if left_out or later:
+        click.echo()
+    if later:
+        click.echo(f"later and left out: {later}")
+    for each in left_out:
+        why = f"not admitted without the others: {each.error}" if each.error else "as asked"
+        click.echo(printable(f"left out  {short(each.event)}  {why}"))

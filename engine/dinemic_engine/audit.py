@@ -1,0 +1,461 @@
+"""A whole store verified again from its raw bytes, believing no row of it.
+
+Every row follows from two things: the signed events, and the order in which they arrived (which
+decides local numbers only, `keyspace`). So the audit opens each event anew, signature included,
+folds them in order of arrival through the one entrance into an empty store, and expects to find
+there, but for the object's number, exactly the rows that lie here:
+
+    E raw bytes --open, verify--> events --fold in order of L--> rows  ==  H C V R W G P S N, I
+        |                                                                  O B M T, F, tip
+        '--- where arrival differs from (t, id): folded in that order too, digests equal (I-05)
+
+It shares no cache with a ledger and writes nothing. An event that cannot be judged makes those
+after it unjudgeable; their number is reported once, and the object's rows are not compared then.
+
+Memory: the events and rows of one object at a time, and 40 bytes for each event of the store.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from heapq import merge
+from itertools import groupby, pairwise
+from struct import Struct
+from typing import Final, NamedTuple
+
+from dinemic_engine.errors import InvalidEvent
+from dinemic_engine.event import Create, Event, open_event_untrusted
+from dinemic_engine.findings import WORDS, Finding, Findings, hex_of, name_of
+from dinemic_engine.ids import ID_BYTES, ObjectId, short
+from dinemic_engine.ledger import Admitted, Ledger, Orphan, Refused
+from dinemic_engine.limits import T_US_MAX
+from dinemic_engine.ranges import id_term
+from dinemic_engine.store import Store, keyspace
+from dinemic_engine.store.keyspace import Tip
+from dinemic_engine.store.memory import MemoryStore
+from dinemic_engine.view import View
+
+_OF_OBJECT: Final = b"EHCVRWGPSN"
+"""Letters of the rows whose key goes on with the object's number; events come first."""
+_TIME_AND_ID: Final = Struct(">Q32s")
+"""An arrival without the object's number."""
+_BATCH: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class AuditReport:
+    """What was verified, and what was found wrong."""
+
+    objects: int
+    events: int
+    signatures: int
+    """Events whose bytes and signature are good."""
+    digest: bytes
+    """`View.digest_all` of the state the events make."""
+    findings: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing was found."""
+        return not self.findings
+
+
+def audit(store: Store, progress: Callable[[int], object] | None = None) -> AuditReport:
+    """Verify everything in `store`, which must not change meanwhile; nothing is written.
+
+    `progress` is called now and then with the number of events done.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
+    return _Audit(store, progress).run()
+
+
+class _Read(NamedTuple):
+    """The rows of one object."""
+
+    opened: list[Event]
+    """In key order."""
+    broken: dict[bytes, str]
+    """What is wrong with those that do not open, by the id in their key."""
+    found: dict[bytes, bytes]
+    """The rows beside the events."""
+
+
+class _Audit:
+    def __init__(self, store: Store, progress: Callable[[int], object] | None) -> None:
+        self._store = store
+        self._progress = progress
+        self._findings = Findings()
+        self._events = 0
+        self._signatures = 0
+        self._arrivals: dict[int, bytearray] = {}
+        """Object number to (t, id) of its events in order of arrival, 40 bytes each."""
+        self._objects: dict[int, tuple[ObjectId, str]] = {}
+        """Object number to id and model, as the events tell."""
+        self._model_numbers: dict[str, int | None] = {}
+        self._sums: dict[str, tuple[int, int]] = {}
+        self._digests: dict[ObjectId, bytes] = {}
+
+    def run(self) -> AuditReport:
+        layout = self._store.get(keyspace.FORMAT_KEY)
+        if layout is None and next(self._store.scan(b"\0", b"\xff"), None) is None:
+            return self._report()  # nothing was ever written here
+        if layout != keyspace.LAYOUT:
+            what = "is missing" if layout is None else f"is {layout!r:.20}"
+            self._findings.add("meta", f"the layout marker {what}, and not {keyspace.LAYOUT!r}")
+        tip = self._check_arrivals()
+        for no, rows in self._by_object():
+            self._check_object(no, rows)
+        for no, arrivals in sorted(self._arrivals.items()):  # those of objects not here
+            count = len(arrivals) // _TIME_AND_ID.size
+            self._findings.add("arrival", f"{count} events of object number {no} are gone")
+        self._check_places()
+        self._check_ranges()
+        self._check_names(tip)
+        self._check_strays()
+        return self._report()
+
+    def _report(self) -> AuditReport:
+        digest = hashlib.sha256(b"dinemic/digests/1")
+        for object_id in sorted(self._digests):
+            digest.update(object_id + self._digests[object_id])
+        return AuditReport(
+            len(self._objects),
+            self._events,
+            self._signatures,
+            digest.digest(),
+            tuple(self._findings.found),
+        )
+
+    def _scan(self, letter: str) -> Iterator[tuple[bytes, bytes]]:
+        prefix = letter.encode("ascii")
+        return self._store.scan(prefix, keyspace.after(prefix))
+
+    # -- order of arrival ---------------------------------------------------------------------
+
+    def _check_arrivals(self) -> Tip:
+        """Walk the ``L`` rows up to the tip, remembering them by object."""
+        value = self._store.get(keyspace.TIP_KEY)
+        tip = keyspace.NOTHING
+        if value is None:
+            if next(self._scan("L"), None) is not None:
+                self._findings.add("meta", "the tip is missing")
+        elif len(value) != len(tip.pack()):
+            self._findings.add("meta", f"the tip has {len(value)} bytes")
+        else:
+            tip = keyspace.unpack_tip(value)
+        digest, seq = bytes(32), 0
+        flushed = tip.flushed_digest if tip.flushed_seq == 0 else None
+        for key, arrival in self._scan("L"):
+            seq += 1
+            if key != keyspace.arrival_key(seq):
+                self._findings.add(
+                    "arrival", f"arrival {seq} is missing: {hex_of(key)} comes in its place"
+                )
+                seq = int.from_bytes(key[1:9], "big")
+            digest = hashlib.sha256(digest + arrival).digest()
+            if seq == tip.flushed_seq:
+                flushed = digest
+            if len(arrival) != 44:
+                self._findings.add("arrival", f"arrival {seq} has {len(arrival)} bytes")
+                continue
+            no = int.from_bytes(arrival[:4], "big")
+            self._arrivals.setdefault(no, bytearray()).extend(arrival[4:])
+        if value is not None and (seq, digest) != (tip.seq, tip.digest):
+            self._findings.add(
+                "meta", f"the tip tells of {tip.seq} arrivals, not of the {seq} that are here"
+            )
+        elif flushed != tip.flushed_digest:
+            self._findings.add(
+                "meta", f"the tip's flushed part of {tip.flushed_seq} arrivals is another"
+            )
+        return tip
+
+    # -- one object ---------------------------------------------------------------------------
+
+    def _by_object(self) -> Iterator[tuple[int, Iterator[tuple[bytes, bytes]]]]:
+        """The rows of each object in turn, its events first; reads every letter in step."""
+        scans = [self._scan(chr(letter)) for letter in _OF_OBJECT]
+        rows = merge(*scans, key=lambda row: row[0][1:5])
+        for number, group in groupby(rows, key=lambda row: row[0][1:5]):
+            if len(number) == 4:
+                yield int.from_bytes(number, "big"), group
+            else:
+                for key, _ in group:
+                    self._findings.add("stray", f"{hex_of(key)} is no key")
+
+    def _check_object(self, no: int, rows: Iterable[tuple[bytes, bytes]]) -> None:
+        read = self._read_object(rows)
+        genesis = next((event for event in read.opened if event.is_genesis), None)
+        first = genesis or next(iter(read.opened), None)
+        object_id = first.object if first else None
+        for event_id, detail in read.broken.items():
+            self._findings.add("event", detail, object_id, event_id)
+        arrival = self._check_arrived(no, object_id, read)
+        if genesis is None or object_id is None:
+            detail = (
+                f"object number {no} has {len(arrival)} arrivals, {len(read.found)} rows beside"
+            )
+            self._findings.add("object", f"{detail} its events, and no genesis", object_id)
+            return
+        create = genesis.ops[0]
+        assert isinstance(create, Create), "opening checks that a genesis begins with CREATE"
+        own: list[Event] = []
+        for event in read.opened:
+            if event.object == object_id:
+                own.append(event)
+            else:
+                self._findings.add("event", f"is of {short(event.object)}", object_id, event.id)
+        own.sort(key=lambda event: arrival.get(event.id, len(arrival)))  # stable: the rest by key
+        self._objects[no] = (object_id, create.model)
+        self._sum(create.model, own)
+        folded, complete = self._fold(object_id, own)
+        self._check_event_rows(no, create.model, own, folded, complete=complete)
+        if complete:
+            self._check_rows(no, create.model, object_id, read.found, folded)
+            self._check_order(object_id, own)
+        for key in keyspace.object_key(object_id), keyspace.by_model_key(create.model, object_id):
+            self._findings.compare(key, self._store.get(key), keyspace.pack_u32(no), object_id)
+
+    def _read_object(self, rows: Iterable[tuple[bytes, bytes]]) -> _Read:
+        read = _Read([], {}, {})
+        for key, value in rows:
+            if key[:1] != b"E":
+                read.found[key] = value
+                continue
+            self._events += 1
+            event = _open_at_untrusted(key, value)
+            if isinstance(event, str):
+                read.broken[key[13:]] = event
+            else:
+                read.opened.append(event)
+                self._signatures += 1
+            if self._progress is not None and self._events % _BATCH == 0:
+                self._progress(self._events)
+        return read
+
+    def _check_arrived(self, no: int, object_id: ObjectId | None, read: _Read) -> dict[bytes, int]:
+        """Compare an object's ``L`` rows with its ``E`` rows; event id to place in the former."""
+        times: dict[bytes, int] = {event.id: event.t for event in read.opened}
+        here = times.keys() | read.broken.keys()
+        arrival: dict[bytes, int] = {}
+        for t, event_id in _TIME_AND_ID.iter_unpack(self._arrivals.pop(no, bytearray())):
+            if event_id in arrival:
+                self._findings.add("arrival", "arrived twice", object_id, event_id)
+                continue
+            arrival[event_id] = len(arrival)
+            if event_id not in here:
+                self._findings.add("event", "arrived, and is not there", object_id, event_id)
+            elif times.get(event_id, t) != t:
+                self._findings.add("arrival", f"arrived with time {t}", object_id, event_id)
+        for event_id in sorted(here - arrival.keys()):
+            self._findings.add("arrival", "is there, and never arrived", object_id, event_id)
+        return arrival
+
+    def _sum(self, model: str, events: list[Event]) -> None:
+        count, total = self._sums.get(model, (0, 0))
+        total = (total + sum(id_term(event.id) for event in events)) % (1 << 256)
+        self._sums[model] = (count + len(events), total)
+
+    def _fold(self, object_id: ObjectId, events: list[Event]) -> tuple[MemoryStore, bool]:
+        """The rows that `events` make in the order given, and whether all of them were admitted."""
+        store = MemoryStore()
+        ledger = Ledger(store)
+        refused: set[bytes] = set()
+        waiting = early = self._admit(ledger, object_id, events, refused)
+        if early:
+            in_order = sorted(early, key=_order)
+            waiting = self._admit(ledger, object_id, in_order, refused)
+        unjudged = {event.id for event in waiting}
+        for event in early:
+            if event.id not in unjudged and event.id not in refused:
+                self._findings.add("arrival", "arrived before its parents", object_id, event.id)
+        if waiting:
+            here = {event.id for event in events}
+            lacking = {parent for event in waiting for parent in event.parents} - here
+            for parent in sorted(lacking):
+                self._findings.add("event", "is a parent, and is not there", object_id, parent)
+            detail = f"{len(waiting)} events cannot be judged without others"
+            self._findings.add("object", detail, object_id)
+        if ledger.knows(object_id):
+            self._digests[object_id] = View(store).digest(object_id)
+        return store, not waiting and not refused
+
+    def _admit(
+        self, ledger: Ledger, object_id: ObjectId, events: Iterable[Event], refused: set[bytes]
+    ) -> list[Event]:
+        """Admit `events` one by one; those whose parents were not admitted before them."""
+        waiting: list[Event] = []
+        for event in events:
+            proposal = ledger.prepare([event], T_US_MAX)
+            match proposal.outcomes[0]:
+                case Admitted():
+                    ledger.accept(proposal)
+                case Refused(error=error):
+                    self._findings.add("event", str(error), object_id, event.id)
+                    refused.add(event.id)
+                case Orphan():
+                    waiting.append(event)
+                case other:
+                    raise AssertionError(f"an event in a fresh store is never {other!r}")
+        return waiting
+
+    def _check_order(self, object_id: ObjectId, arrived: list[Event]) -> None:
+        """Fold in key order too, where that is another, and expect the same digest (I-05)."""
+        in_order = sorted(arrived, key=_order)
+        if in_order == arrived:
+            return
+        digest = self._digests[object_id]
+        self._fold(object_id, in_order)
+        if self._digests[object_id] != digest:
+            self._findings.add("order", "the state depends on the order of arrival", object_id)
+
+    # -- rows of an object against the fold -----------------------------------------------------
+
+    def _check_rows(
+        self,
+        no: int,
+        model: str,
+        object_id: ObjectId,
+        found: dict[bytes, bytes],
+        folded: MemoryStore,
+    ) -> None:
+        expected: dict[bytes, bytes] = {}
+        for letter in _OF_OBJECT[1:]:
+            prefix = bytes((letter,))
+            for key, value in folded.scan(prefix, keyspace.after(prefix)):
+                expected[keyspace.of_object(prefix, no) + key[5:]] = value
+        row_key = keyspace.object_row_key(no)
+        model_no = self._model_number(model)
+        if model_no is not None:
+            row = keyspace.unpack_object(expected[row_key])
+            expected[row_key] = row._replace(model_no=model_no).pack()
+        else:
+            expected.pop(row_key)
+            found.pop(row_key, None)
+        for key in sorted(expected.keys() | found.keys()):
+            self._findings.compare(key, found.get(key), expected.get(key), object_id)
+
+    def _check_event_rows(
+        self, no: int, model: str, events: list[Event], folded: MemoryStore, *, complete: bool
+    ) -> None:
+        """The ``I`` and ``T`` row of each event; the place itself only if all could be judged."""
+        model_no = self._model_number(model)
+        for at in range(0, len(events), _BATCH):
+            batch = events[at : at + _BATCH]
+            keys = [keyspace.place_key(event.id) for event in batch]
+            for event, key, value in zip(batch, keys, self._store.get_many(keys), strict=True):
+                place = folded.get(key) if complete else None
+                if place is not None:
+                    expected = keyspace.unpack_place(place)._replace(no=no).pack()
+                    self._findings.compare(key, value, expected, event.object)
+                elif value is None:
+                    self._findings.add("place", "is missing", event.object, event.id)
+            if model_no is None:
+                continue
+            keys = [keyspace.range_key(model_no, event.t, event.id) for event in batch]
+            for event, key, value in zip(batch, keys, self._store.get_many(keys), strict=True):
+                self._findings.compare(key, value, b"", event.object)
+
+    def _model_number(self, model: str) -> int | None:
+        """The local number of a model, reported once if it has none."""
+        if model not in self._model_numbers:
+            value = self._store.get(keyspace.model_key(model))
+            good = value is not None and len(value) == 4
+            self._model_numbers[model] = keyspace.unpack_u32(value) if value and good else None
+            if not good:
+                self._findings.add("model", f"{model} has no number")
+        return self._model_numbers[model]
+
+    # -- rows that belong to no one object, the other way round -----------------------------------
+
+    def _check_places(self) -> None:
+        """Every ``I`` row leads to an event."""
+        size = len(keyspace.Place(0, 0, 0, 0, 0, 0).pack())
+        for key, value in self._scan("I"):
+            if len(value) == size and len(key) == 1 + ID_BYTES:
+                place = keyspace.unpack_place(value)
+                if self._store.get(keyspace.event_key(place.no, place.t, key[1:])) is not None:
+                    continue
+            self._findings.add("place", "leads to no event", None, key[1:])
+
+    def _check_ranges(self) -> None:
+        """Every ``T`` row is of an event of that model and time; the fingerprints are theirs."""
+        models = {no: name for name, no in self._model_numbers.items() if no is not None}
+        for key, _ in self._scan("T"):
+            t, event_id = keyspace.range_key_order(key)
+            value = self._store.get(keyspace.place_key(event_id))
+            if value is not None and int.from_bytes(value[4:12], "big") == t:
+                known = self._objects.get(int.from_bytes(value[:4], "big"))
+                if known is None or models.get(int.from_bytes(key[1:5], "big")) == known[1]:
+                    continue  # None: an object without a genesis, which is reported
+            self._findings.add("range", f"{name_of(key)} is of no event", None, event_id)
+        expected = {
+            keyspace.fingerprint_key(no): keyspace.pack_sum(*self._sums[name])
+            for no, name in models.items()
+        }
+        found = dict(self._scan("F"))
+        for key in sorted(expected.keys() | found.keys()):
+            self._findings.compare(key, found.get(key), expected.get(key), None)
+
+    def _check_names(self, tip: Tip) -> None:
+        """Names and numbers lead to objects and models that are there, and are counted."""
+        for key, value in self._scan("O"):
+            known = self._objects.get(int.from_bytes(value, "big"))
+            if known is None or keyspace.object_key(known[0]) != key:
+                self._findings.add(
+                    "number", f"{name_of(key)} leads to no object", ObjectId(key[1:])
+                )
+        for key, value in self._scan("B"):
+            known = self._objects.get(int.from_bytes(value, "big"))
+            if known is None or keyspace.by_model_key(known[1], known[0]) != key:
+                self._findings.add(
+                    "listing", f"{name_of(key)} leads to no object", ObjectId(key[-32:])
+                )
+        numbers: list[int] = []
+        for key, value in self._scan("M"):
+            numbers.append(int.from_bytes(value, "big"))
+            if not any(keyspace.model_key(name) == key for name in self._model_numbers):
+                self._findings.add("model", f"{name_of(key)} has no object")
+        for kind, found, told in (
+            ("model", sorted(numbers), tip.models),
+            ("object", sorted(self._objects), tip.objects),
+        ):
+            if found != list(range(len(found))):
+                self._findings.add(kind, f"{kind}s are not numbered from 0 without gaps")
+            if len(found) != told:
+                self._findings.add(
+                    "meta", f"the tip tells of {told} {kind}s, {len(found)} are here"
+                )
+
+    def _check_strays(self) -> None:
+        """No row begins with another letter, and there is no other ``m`` row."""
+        edges = sorted(WORDS)
+        gaps = [(b"\0", edges[0].encode())]
+        for below, above in pairwise(edges):
+            gaps.append((keyspace.after(below.encode()), above.encode()))
+        gaps.append((keyspace.after(edges[-1].encode()), b"\xff" * 1024))
+        for start, end in gaps:
+            for key, _ in self._store.scan(start, end):
+                self._findings.add("stray", f"{hex_of(key)} is no key")
+        for key, _ in self._scan("m"):
+            if key not in (keyspace.FORMAT_KEY, keyspace.TIP_KEY):
+                self._findings.add("stray", f"{hex_of(key)} is no key")
+
+
+def _open_at_untrusted(key: bytes, raw: bytes) -> Event | str:
+    """The event in an ``E`` row, every check of its bytes made again; or what is wrong with it."""
+    try:
+        event = open_event_untrusted(raw)
+    except InvalidEvent as error:
+        return str(error)
+    if key != keyspace.event_key(int.from_bytes(key[1:5], "big"), event.t, event.id):
+        return f"event {short(event.id)} of time {event.t} does not belong at {hex_of(key)}"
+    return event
+
+
+def _order(event: Event) -> tuple[int, bytes]:
+    return event.t, event.id

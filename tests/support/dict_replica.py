@@ -1,0 +1,133 @@
+"""A `Replica` in a dict, and events to put in it: what runner and session tests use for a node.
+
+A made event is ``t (8 bytes) | model | NUL | filler`` with its SHA-256 as id: no signatures and no
+parents, so ten thousand cost nothing. `Refusing` and `Waiting` replicas are asked for by marks in
+the filler.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from bisect import bisect_left, insort
+from collections.abc import Callable, Iterable, Sequence
+
+from dinemic_engine.errors import Malformed, Reason
+from dinemic_engine.ranges import Bound, Fingerprint, Key
+from dinemic_transport.replica import Ingested
+
+MODEL = "Person"
+REFUSED = b"refused"
+"""An event whose filler begins so is refused by every replica, as T1 refuses."""
+BAD_BYTES = b"not an event"
+
+
+def made_event(t: int, filler: bytes = b"", model: str = MODEL) -> bytes:
+    return t.to_bytes(8, "big") + model.encode() + b"\0" + filler
+
+
+def identify(raw: bytes) -> bytes:
+    """The id of a made event; as the engine's, it refuses what is no event."""
+    if raw == BAD_BYTES:
+        raise Malformed(Reason.ENVELOPE, "not a made event")
+    return hashlib.sha256(raw).digest()
+
+
+def split(raw: bytes) -> tuple[int, str, bytes]:
+    """(t, model, filler)."""
+    name, _, filler = raw[8:].partition(b"\0")
+    return int.from_bytes(raw[:8], "big"), name.decode(), filler
+
+
+class KeySet:
+    """A set of keys with fingerprints of any range; a reconciler's `Side`."""
+
+    def __init__(self, keys: Iterable[Key] = ()) -> None:
+        self._keys = sorted(keys)
+        self._sums: list[int] | None = None
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __iter__(self):  # type: ignore[no-untyped-def]
+        return iter(self._keys)
+
+    def add(self, key: Key) -> None:
+        insort(self._keys, key)
+        self._sums = None
+
+    def fingerprint(self, lower: Bound, upper: Bound) -> Fingerprint:
+        if self._sums is None:
+            self._sums = [0]
+            for _, event_id in self._keys:
+                digest = hashlib.sha256(b"dinemic/fp/1" + event_id).digest()
+                self._sums.append(self._sums[-1] + int.from_bytes(digest, "big"))
+        begin, end = bisect_left(self._keys, lower), bisect_left(self._keys, upper)
+        return Fingerprint(end - begin, (self._sums[end] - self._sums[begin]) % (1 << 256))
+
+    def keys(self, lower: Bound, upper: Bound, limit: int) -> list[Key]:
+        begin, end = bisect_left(self._keys, lower), bisect_left(self._keys, upper)
+        return self._keys[begin : min(end, begin + limit)]
+
+
+class DictReplica:
+    """A node's events in a dict. `announce` is called with what is admitted, as a node does."""
+
+    def __init__(self, models: tuple[str, ...] = ("*",), events: Iterable[bytes] = ()) -> None:
+        self.announce: Callable[[str, Sequence[bytes]], None] = lambda model, events: None
+        self.ingested: list[tuple[bytes, tuple[bytes, ...]]] = []
+        """Every call of `ingest`: source and events."""
+        self._models = models
+        self._events: dict[bytes, tuple[str, bytes]] = {}
+        self._keys: dict[str, KeySet] = {}
+        for raw in events:
+            self._keep(raw)
+
+    @property
+    def ids(self) -> frozenset[bytes]:
+        return frozenset(self._events)
+
+    def author(self, events: Iterable[bytes]) -> None:
+        """Admit events made here, and announce them."""
+        for raw in events:
+            self._keep(raw)
+            self.announce(split(raw)[1], [raw])
+
+    def models(self) -> tuple[str, ...]:
+        return self._models
+
+    def model_names(self) -> tuple[str, ...]:
+        return tuple(sorted(self._keys))
+
+    def fingerprint(self, model: str, lower: Bound, upper: Bound) -> Fingerprint:
+        return self._keys.get(model, KeySet()).fingerprint(lower, upper)
+
+    def keys(self, model: str, lower: Bound, upper: Bound, limit: int) -> list[Key]:
+        return self._keys.get(model, KeySet()).keys(lower, upper, limit)
+
+    def events(self, ids: Sequence[bytes]) -> list[tuple[str, bytes] | None]:
+        return [self._events.get(event_id) for event_id in ids]
+
+    def ingest(self, source: bytes, events: Sequence[bytes]) -> Ingested:
+        self.ingested.append((source, tuple(events)))
+        invalid: list[tuple[int, str]] = []
+        admitted: dict[str, list[bytes]] = {}
+        duplicate = 0
+        for position, raw in enumerate(events):
+            _, model, filler = split(raw)
+            if filler.startswith(REFUSED):
+                invalid.append((position, "AUTH-5/closed"))
+            elif identify(raw) in self._events:
+                duplicate += 1
+            else:
+                self._keep(raw)
+                admitted.setdefault(model, []).append(raw)
+        for model, news in admitted.items():
+            self.announce(model, news)
+        return Ingested(sum(map(len, admitted.values())), duplicate, 0, tuple(invalid))
+
+    def _keep(self, raw: bytes) -> None:
+        t, model, _ = split(raw)
+        event_id = identify(raw)
+        if event_id not in self._events:
+            self._events[event_id] = (model, raw)
+            self._keys.setdefault(model, KeySet()).add((t, event_id))

@@ -1,0 +1,32 @@
+"""The child side of `support.hosts`: runs the Python it is told, one JSON line at a time."""
+
+import ast
+import json
+import sys
+from typing import Any
+
+
+def main() -> None:
+    """Serve requests ``{"run": code}`` until standard input ends.
+
+    The answer holds the repr-able value of a last expression, or the error's type and text.
+    """
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for line in sys.stdin:
+        code = json.loads(line)["run"]
+        try:
+            tree = ast.parse(code)
+            last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+            exec(compile(tree, "<host>", "exec"), names)
+            value = None
+            if isinstance(last, ast.Expr):
+                value = eval(compile(ast.Expression(last.value), "<host>", "eval"), names)
+            answer = {"value": value}
+        except Exception as error:
+            answer = {"error": type(error).__name__, "text": str(error)}
+        sys.__stdout__.write(json.dumps(answer, default=repr) + "\n")  # type: ignore[union-attr]
+        sys.__stdout__.flush()  # type: ignore[union-attr]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""A small store with at least one row of every kind, made through the one entrance.
+
+Two objects of two models. The first has three writers, a fork that was merged, a branch that was
+not, writes to one field that no other saw, a stranger's write, a sealed field, every role, and
+events that arrived later than younger ones. The second was removed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from dinemic_engine import sealing
+from dinemic_engine.event import (
+    ADMIN,
+    READ,
+    SUITE_X25519,
+    UPDATE,
+    Create,
+    Delete,
+    Event,
+    Grant,
+    Op,
+    Policy,
+    Remove,
+    Set,
+    sign_event,
+)
+from dinemic_engine.ids import AuthorId, EventId, ObjectId
+from dinemic_engine.keys import SealingKey, SigningKey
+from dinemic_engine.ledger import Admitted, Ledger
+from dinemic_engine.limits import T_US_MAX
+from dinemic_engine.store import Store
+
+T0: Final = 1_700_000_000_000_000
+"""Time of the first event, 2023-11-14T22:13:20Z; the others follow a second apart."""
+SECOND: Final = 1_000_000
+
+
+def signing_key(number: int) -> SigningKey:
+    """The same key for the same number."""
+    return SigningKey(bytes([number]) * 32)
+
+
+def sealing_key(number: int) -> SealingKey:
+    """The same key for the same number."""
+    return SealingKey(bytes([number]) * 32)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What the store holds. Events are in order of arrival."""
+
+    person: ObjectId
+    note: ObjectId
+    owner: SigningKey
+    owner_sealing: SealingKey
+    chief: SigningKey
+    chief_sealing: SealingKey
+    chief_object: ObjectId
+    admin: SigningKey
+    stranger: SigningKey
+    events: tuple[Event, ...]
+    named: dict[str, Event]
+
+
+def fill(store: Store) -> Sample:
+    """Put the sample into an empty store."""
+    owner, chief, admin, stranger = (signing_key(number) for number in (1, 2, 3, 4))
+    owner_sealing, chief_sealing, admin_sealing = (sealing_key(number) for number in (1, 2, 3))
+    chief_object = ObjectId(bytes([0xC]) * 32)
+    named: dict[str, Event] = {}
+
+    def sign(
+        name: str,
+        key: SigningKey,
+        seconds: int,
+        ops: Sequence[Op],
+        *parents: str,
+        to: ObjectId | None = None,
+    ) -> Event:
+        stands_on = [EventId(named[parent].id) for parent in parents]
+        event = sign_event(key, to, T0 + seconds * SECOND, stands_on, ops)
+        named[name] = event
+        return event
+
+    def grant(role: int, key: SigningKey, sealer: SealingKey) -> Grant:
+        public = AuthorId(key.public)
+        return Grant(role, chief_object, public, SUITE_X25519, sealer.public)
+
+    policy = Policy(fields=(("guestbook", True),))
+    create = Create("Person", SUITE_X25519, owner_sealing.public, policy)
+    genesis = sign(
+        "genesis",
+        owner,
+        0,
+        [create, grant(READ, chief, chief_sealing), grant(UPDATE, chief, chief_sealing)],
+    )
+    person = genesis.object
+    epoch_key = bytes([9]) * 32
+    readers = {
+        AuthorId(owner.public): owner_sealing.public,
+        AuthorId(chief.public): chief_sealing.public,
+    }
+    epoch = sealing.make_epoch(person, epoch_key, readers)
+    salary = sealing.seal(person, b"value_salary", epoch.commit, epoch_key, bytes(16), "44321")
+    sign("bob", owner, 1, [Set("name", "Bob")], "genesis", to=person)
+    sign("salary", owner, 2, [epoch, Set("salary", salary)], "bob", to=person)
+    sign("robert", chief, 3, [Set("name", "Robert"), Set("age", 44)], "salary", to=person)
+    sign("bobby", owner, 4, [Set("name", "Bobby")], "salary", to=person)
+    sign("merge", owner, 5, [Set("town", "Kraków"), Delete("age")], "robert", "bobby", to=person)
+    sign("hello", stranger, 6, [Set("guestbook", "hello")], "merge", to=person)
+    sign("admin", owner, 7, [grant(ADMIN, admin, admin_sealing)], "merge", to=person)
+    sign("by admin", admin, 8, [grant(READ, admin, admin_sealing)], "admin", to=person)
+    # the owner's key again on an older log, as after a restored backup: another chain (AUTH-7)
+    sign("restored", owner, 9, [Set("town", "Gdynia")], "salary", to=person)
+    note_create = Create("Note", SUITE_X25519, owner_sealing.public, Policy(is_open=True))
+    note = sign("note", stranger, 0, [note_create, Set("text", b"\x00\xff")]).object
+    sign("removed", stranger, 5, [Remove()], "note", to=note)
+
+    arrival = (
+        ["genesis"],
+        ["bob", "salary", "bobby"],
+        ["note"],
+        ["robert", "merge"],
+        ["restored"],
+        ["admin", "by admin"],
+        ["removed"],
+        ["hello"],
+    )
+    ledger = Ledger(store)
+    events: list[Event] = []
+    for batch in arrival:
+        proposal = ledger.prepare([named[name] for name in batch], T_US_MAX)
+        assert all(isinstance(outcome, Admitted) for outcome in proposal.outcomes)
+        ledger.accept(proposal)
+        events += [named[name] for name in batch]
+        if batch == ["robert", "merge"]:
+            ledger.flush()
+    return Sample(
+        person,
+        note,
+        owner,
+        owner_sealing,
+        chief,
+        chief_sealing,
+        chief_object,
+        admin,
+        stranger,
+        tuple(events),
+        named,
+    )

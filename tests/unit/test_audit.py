@@ -1,0 +1,222 @@
+"""The audit is quiet about what a ledger wrote, and names any row that is not so."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+import pytest
+
+from dinemic_engine.audit import AuditReport, audit
+from dinemic_engine.event import Create, Grant, Policy, Set, sign_event
+from dinemic_engine.findings import WORDS
+from dinemic_engine.ids import EventId
+from dinemic_engine.ledger import Ledger
+from dinemic_engine.limits import T_US_MAX
+from dinemic_engine.store import keyspace
+from dinemic_engine.store.memory import MemoryStore
+from dinemic_engine.view import View
+from support.sample_store import T0, Sample, fill, signing_key
+
+LETTERS = sorted(WORDS)
+
+
+def filled() -> tuple[MemoryStore, Sample]:
+    store = MemoryStore()
+    return store, fill(store)
+
+
+def rows_of(store: MemoryStore, letter: str) -> list[tuple[bytes, bytes]]:
+    prefix = letter.encode()
+    return list(store.scan(prefix, keyspace.after(prefix)))
+
+
+def copy_of(store: MemoryStore) -> MemoryStore:
+    copy = MemoryStore()
+    copy.write(dict(store.scan(b"\0", b"\xff" * 8)))
+    return copy
+
+
+def kinds(report: AuditReport) -> set[str]:
+    return {finding.kind for finding in report.findings}
+
+
+def test_what_a_ledger_wrote_is_clean_and_counted() -> None:
+    store, sample = filled()
+    before = list(store.scan(b"\0", b"\xff" * 8))
+
+    report = audit(store)
+
+    assert report.findings == ()
+    assert report.ok
+    assert (report.objects, report.events, report.signatures) == (2, 12, 12)
+    assert report.digest == View(store).digest_all()
+    assert list(store.scan(b"\0", b"\xff" * 8)) == before
+    assert len(sample.events) == 12
+
+
+def test_an_empty_store_is_clean() -> None:
+    nothing, opened = MemoryStore(), MemoryStore()
+    Ledger(opened)
+    assert audit(nothing) == audit(opened)
+    assert audit(nothing).ok
+
+
+def test_the_sample_has_a_row_of_every_kind() -> None:
+    store, _ = filled()
+    assert [letter for letter in LETTERS if not rows_of(store, letter)] == []
+
+
+@pytest.mark.parametrize("letter", LETTERS)
+def test_a_row_that_is_gone_is_named(letter: str) -> None:
+    store, _ = filled()
+    for key, _ in rows_of(store, letter):
+        damaged = copy_of(store)
+        damaged.write({key: None})
+        assert WORDS[letter] in kinds(audit(damaged)), key
+
+
+@pytest.mark.parametrize("letter", LETTERS)
+def test_a_row_with_one_changed_byte_is_named(letter: str) -> None:
+    store, _ = filled()
+    for key, value in rows_of(store, letter):
+        for at in {0, len(value) // 2, len(value) - 1} if value else ():
+            damaged = copy_of(store)
+            damaged.write({key: value[:at] + bytes((value[at] ^ 1,)) + value[at + 1 :]})
+            assert WORDS[letter] in kinds(audit(damaged)), (key, at)
+
+
+@pytest.mark.parametrize("letter", LETTERS)
+def test_a_row_that_grew_or_shrank_is_named(letter: str) -> None:
+    store, _ = filled()
+    for key, value in rows_of(store, letter):
+        for other in {value + b"\0", value[:-1]} - {value}:
+            damaged = copy_of(store)
+            damaged.write({key: other})
+            assert WORDS[letter] in kinds(audit(damaged)), (key, other)
+
+
+@pytest.mark.parametrize("letter", LETTERS)
+def test_a_row_too_many_is_named(letter: str) -> None:
+    store, _ = filled()
+    key, value = rows_of(store, letter)[-1]
+    other_object = key[:1] + (7).to_bytes(4, "big") + key[5:]
+    other_end = key[:-1] + bytes((key[-1] ^ 1,))
+    for added in {other_object, other_end, key[:3], key + b"\0"}:
+        damaged = copy_of(store)
+        damaged.write({added: value})
+        assert kinds(audit(damaged)) & {WORDS[letter], "stray", "object"}, added
+
+
+@pytest.mark.parametrize("key", [b"\x01", b"A", b"Z1", b"n", b"mother", b"\xff\xff"])
+def test_a_row_of_no_kind_is_named(key: bytes) -> None:
+    store, _ = filled()
+    store.write({key: b""})
+    (finding,) = audit(store).findings
+    assert (finding.kind, finding.object) == ("stray", None)
+    assert key.hex() in finding.detail
+
+
+def test_a_finding_names_the_object_and_the_event() -> None:
+    store, sample = filled()
+    robert = sample.named["robert"]
+    for key, _ in rows_of(store, "W"):
+        if keyspace.write_key_order(key)[1] == robert.id and b"value_name" in key:
+            store.write({key: None})
+    (finding,) = audit(store).findings
+    assert (finding.kind, finding.object, finding.event) == ("write", sample.person, robert.id)
+    assert "value_name" in finding.detail
+
+
+def test_a_forged_event_with_all_its_rows_is_refused() -> None:
+    """Somebody with the disk, but no key, adds an event as a ledger would have written it."""
+    store, sample = filled()
+    ledger = Ledger(store)
+    good = ledger.draft(sample.person, [Set("name", "Mallory")], sample.owner, T0 * 2)
+    forged = replace(good, raw=good.raw[:-64] + bytes(64))
+    ledger.accept(ledger.prepare([forged], T_US_MAX))
+
+    report = audit(store)
+
+    assert not report.ok
+    assert report.signatures == report.events - 1
+    assert ("event", good.id) in {(finding.kind, finding.event) for finding in report.findings}
+
+
+def test_a_well_signed_event_without_the_right_is_refused() -> None:
+    """As a faulty or patched ledger would leave it: signed well, rows in order, not authorized."""
+    store, sample = filled()
+    ledger = Ledger(store)
+    stranger = ledger.draft(sample.person, [Set("name", "Mallory")], sample.stranger, T0 * 2)
+    as_owner = replace(stranger, author=sample.named["genesis"].author)
+    proposal = ledger.prepare([as_owner], T_US_MAX)
+    ledger.accept(proposal)
+    assert len(proposal.admitted) == 1
+
+    (finding,) = audit(store).findings
+
+    assert finding.event == stranger.id
+    assert finding.detail.startswith("AUTH-5/closed")
+
+
+def test_events_behind_a_lost_one_are_counted_and_not_listed() -> None:
+    store, sample = filled()
+    bob = sample.named["bob"]
+    store.write({keyspace.event_key(0, bob.t, bob.id): None})
+    report = audit(store)
+    assert [f.detail for f in report.findings if f.kind == "object"] == [
+        "8 events cannot be judged without others"
+    ]
+    assert ("event", bob.id, "is a parent, and is not there") in {
+        (finding.kind, finding.event, finding.detail) for finding in report.findings
+    }
+
+
+def test_arrivals_in_another_order_are_found_though_the_running_hash_fits() -> None:
+    store, _ = filled()
+    arrivals = [value for _, value in rows_of(store, "L")]
+    arrivals[1], arrivals[2] = arrivals[2], arrivals[1]
+    digest = bytes(32)
+    rows: dict[bytes, bytes | None] = {}
+    for seq, value in enumerate(arrivals, 1):
+        digest = hashlib.sha256(digest + value).digest()
+        rows[keyspace.arrival_key(seq)] = value
+    tip = keyspace.unpack_tip(store.get(keyspace.TIP_KEY) or b"")
+    rows[keyspace.TIP_KEY] = tip._replace(
+        digest=digest, flushed_seq=0, flushed_digest=bytes(32)
+    ).pack()
+    store.write(rows)
+    assert ("arrival", "arrived before its parents") in {
+        (finding.kind, finding.detail) for finding in audit(store).findings
+    }
+
+
+def test_a_store_of_another_layout_is_said_to_be() -> None:
+    store, _ = filled()
+    store.write({keyspace.FORMAT_KEY: b"7"})
+    assert [finding.kind for finding in audit(store).findings] == ["meta"]
+
+
+def test_progress_is_told() -> None:
+    store = MemoryStore()
+    ledger = Ledger(store)
+    key = signing_key(1)
+    genesis = sign_event(key, None, T0, (), [Create("Person", 1, signing_key(9).public, Policy())])
+    ledger.accept(ledger.prepare([genesis], T_US_MAX))
+    for number in range(600):
+        event = ledger.draft(genesis.object, [Set("name", number)], key, T0)
+        ledger.accept(ledger.prepare([event], T_US_MAX))
+    told: list[int] = []
+    assert audit(store, told.append).events == 601
+    assert told == [256, 512]
+
+
+def test_a_grant_row_made_up_on_disk_gives_no_right() -> None:
+    store, sample = filled()
+    op = sample.named["genesis"].ops[1]
+    assert isinstance(op, Grant)
+    key = keyspace.grant_key(0, sample.stranger.public, 2, T0, sample.named["genesis"].id, 1)
+    store.write({key: keyspace.pack_grant(0, 1, op.subject, op.suite, op.sealing)})
+    (finding,) = audit(store).findings
+    assert (finding.kind, finding.event) == ("grant", EventId(sample.named["genesis"].id))
+    assert finding.detail.endswith("follows from no event")

@@ -1,0 +1,179 @@
+"""The published vectors: every node accepts, refuses and concludes exactly this."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dinemic_engine import sealing
+from dinemic_engine.canonical import Sealed
+from dinemic_engine.errors import InvalidEvent, Reason
+from dinemic_engine.event import Set, open_event_untrusted, sign_event
+from dinemic_engine.ids import AuthorId
+from dinemic_engine.keys import SealingKey, SigningKey
+from dinemic_engine.ledger import Admitted, Ledger, Orphan, Refused
+from dinemic_engine.store.memory import MemoryStore
+from dinemic_engine.view import View
+
+FOLDER = Path(__file__).parents[1] / "vectors"
+
+
+@functools.cache
+def vectors() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((FOLDER / "events.json").read_text("utf-8"))
+    return found
+
+
+def raw_of(vector: dict[str, Any]) -> bytes:
+    if "repeat" in vector:
+        return bytes.fromhex(vector["repeat"]["hex"]) * int(vector["repeat"]["times"])
+    return bytes.fromhex(vector["hex"])
+
+
+def cases(section: str) -> list[Any]:
+    return [pytest.param(vector, id=vector["name"]) for vector in vectors()[section]]
+
+
+def as_json(value: object) -> object:
+    match value:
+        case bytes():
+            return {"hex": value.hex()}
+        case float():
+            return {"float": repr(value)}
+        case Sealed(epoch, salt, ciphertext):
+            parts = {"epoch": epoch, "salt": salt, "ciphertext": ciphertext}
+            return {"sealed": {name: part.hex() for name, part in parts.items()}}
+        case list() | tuple():
+            return [as_json(item) for item in value]
+        case dict():
+            return {"map": {key: as_json(item) for key, item in value.items()}}
+    return value
+
+
+def admit_all() -> tuple[Ledger, View]:
+    store = MemoryStore()
+    ledger = Ledger(store)
+    for vector in vectors()["accepted"]:
+        proposal = ledger.prepare([open_event_untrusted(raw_of(vector))], vectors()["now"])
+        ledger.accept(proposal)
+        (outcome,) = proposal.outcomes
+        assert isinstance(outcome, Admitted), (vector["name"], outcome)
+        assert outcome.authorized is vector["authorized"], vector["name"]
+    return ledger, View(store)
+
+
+def test_the_file_is_what_its_generator_writes() -> None:
+    spec = importlib.util.spec_from_file_location("make_events", FOLDER / "make_events.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert not any(name.startswith("dinemic") for name in vars(module))
+    assert module.build() == vectors()
+
+
+@pytest.mark.parametrize("vector", cases("accepted"))
+def test_an_accepted_event_reads_as_described(vector: dict[str, Any]) -> None:
+    event = open_event_untrusted(raw_of(vector))
+    assert {
+        "id": event.id.hex(),
+        "object": event.object.hex(),
+        "author": event.author.hex(),
+        "t": event.t,
+        "parents": [parent.hex() for parent in event.parents],
+        "ops": [as_json(op.fields()) for op in event.ops],
+    } == {key: vector[key] for key in ("id", "object", "author", "t", "parents", "ops")}
+
+
+@pytest.mark.parametrize("vector", cases("refused"))
+def test_a_refused_event_is_refused_for_its_reason(vector: dict[str, Any]) -> None:
+    with pytest.raises(InvalidEvent) as caught:
+        open_event_untrusted(raw_of(vector))
+    assert caught.value.reason.value == vector["reason"]
+
+
+def test_events_are_refused_in_context_for_their_reason() -> None:
+    ledger, view = admit_all()
+    before = view.digest_all()
+    for vector in vectors()["refused_after_accepted"]:
+        event = open_event_untrusted(raw_of(vector))
+        (outcome,) = (proposal := ledger.prepare([event], vectors()["now"])).outcomes
+        assert isinstance(outcome, Refused), vector["name"]
+        assert outcome.error.reason.value == vector["reason"], vector["name"]
+        assert not proposal.rows.rows, "a refused event leaves nothing to write"
+        ledger.accept(proposal)
+    assert view.digest_all() == before
+
+
+def test_every_reason_is_reached_by_a_vector() -> None:
+    reached = {
+        vector["reason"]
+        for section in ("refused", "refused_after_accepted")
+        for vector in vectors()[section]
+    }
+    assert reached == {reason.value for reason in Reason}
+
+
+def test_the_state_the_accepted_events_come_to() -> None:
+    _, view = admit_all()
+    state = vectors()["state"]
+    object_id = bytes.fromhex(state["object"])
+    reading = view.read(object_id, "value_name")
+    assert reading is not None
+    assert reading.value == state["name"]
+    assert len(view.conflicts(object_id, "value_name")) == state["conflicting_names"]
+    assert view.digest(object_id).hex() == state["digest"]
+    fingerprint = view.fingerprint(state["model"])
+    assert fingerprint.count == state["fingerprint"]["count"]
+    assert fingerprint.wire().hex() == state["fingerprint"]["wire"]
+
+
+def test_sealed_vectors_open_for_their_readers_and_for_nobody_else() -> None:
+    _, view = admit_all()
+    object_id = bytes.fromhex(vectors()["state"]["object"])
+    keys = vectors()["keys"]
+    for vector in vectors()["sealed"]:
+        reading = view.read(object_id, vector["field"])
+        assert reading is not None
+        assert reading.event.hex() == vector["event"]
+        assert isinstance(reading.value, Sealed)
+        (epoch,) = view.epochs(object_id, reading.value.epoch)
+        assert [AuthorId(bytes.fromhex(keys[n]["signing_public"])) for n in vector["readers"]] == [
+            reader for reader, _ in sorted(epoch.recipients, key=_name_of)
+        ]
+        for name in vector["readers"]:
+            author = AuthorId(bytes.fromhex(keys[name]["signing_public"]))
+            private = SealingKey(bytes.fromhex(keys[name]["sealing_private"]))
+            key = sealing.open_epoch(object_id, epoch, author, private)
+            assert key.hex() == vector["epoch_key"]
+            path = vector["field"].encode()
+            opened = sealing.unseal(object_id, path, key, reading.value)
+            assert as_json(opened) == vector["value"]
+
+
+def _name_of(recipient: tuple[AuthorId, bytes]) -> str:
+    keys: dict[str, dict[str, str]] = vectors()["keys"]
+    return next(n for n, key in keys.items() if key["signing_public"] == recipient[0].hex())
+
+
+def test_the_keys_of_the_vectors_are_what_they_say() -> None:
+    for key in vectors()["keys"].values():
+        assert SigningKey(bytes.fromhex(key["signing_seed"])).public.hex() == key["signing_public"]
+        private = SealingKey(bytes.fromhex(key["sealing_private"]))
+        assert private.public.hex() == key["sealing_public"]
+
+
+def test_what_was_refused_has_no_orphans_of_its_own() -> None:
+    """A refused event is as good as unknown: what names it as a parent waits, for ever."""
+    ledger, _ = admit_all()
+    refused = open_event_untrusted(raw_of(vectors()["refused_after_accepted"][-1]))
+    key = SigningKey(bytes.fromhex(vectors()["keys"]["owner"]["signing_seed"]))
+    child = sign_event(key, refused.object, refused.t + 1, [refused.id], [Set("a", 1)])
+    for batch in ([child], [refused, child], [child, refused]):
+        outcomes = {o.event.id: o for o in ledger.prepare(batch, vectors()["now"]).outcomes}
+        assert isinstance(outcomes[child.id], Orphan)

@@ -1,0 +1,241 @@
+"""Who may be a peer, whom to dial when, and what one peer is worth (CHAN-2, CHAN-5, GOS-4).
+
+An address is a hint: given by the user, or found. Only a handshake tells who is there. An address
+is dialled when nothing speaks against it::
+
+    known --due--> dialling --link--> joined --session open--> back-off forgotten
+      ^               |                  |
+      +---back-off----+------------------+ the link ends
+
+Never ourselves, never a node we are linked to or are dialling already, never one cut off for
+faults, and after a failure only when its back-off is over: 0.5 s doubling to 60 s, jittered so
+that nodes started together do not meet in step. Two nodes that dial each other at once have two
+links; both ends keep the one dialled by the smaller id, so they keep the same.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+BACKOFF_SECONDS: Final = (0.5, 60.0)
+YIELD_SECONDS: Final = 0.5
+"""The larger id gives the smaller this long to dial first: one link to make instead of two."""
+
+FOUND_AGAIN_SECONDS: Final = 5.0
+"""A node that was away and is found again is not kept waiting for a long back-off."""
+
+BAN_SECONDS: Final = (60.0, 3600.0)
+ADDRESSES_MAX: Final = 1024
+BANS_MAX: Final = 1024
+ADDRESS_CHARACTERS_MAX: Final = 300
+
+
+class Score:
+    """How a peer has behaved: admitted events raise it, faults lower it, time forgets both."""
+
+    T0: Final = -50.0
+    """An event whose bytes alone refuse it: nobody honest passes it on."""
+    T1: Final = -20.0
+    """An event its own past refuses."""
+    UNDELIVERED: Final = -10.0
+    """An event named and not delivered."""
+    MAX: Final = 100.0
+    MIN: Final = -100.0
+    HALF_LIFE_SECONDS: Final = 600.0
+
+    def __init__(self, now: float) -> None:
+        self._value = 0.0
+        self._at = now
+
+    def at(self, now: float) -> float:
+        """The score at `now`."""
+        return self._value * math.exp2((self._at - now) / self.HALF_LIFE_SECONDS)
+
+    def reward(self, admitted: int, now: float) -> None:
+        """Events were admitted that nobody else had brought before."""
+        self._value, self._at = min(self.MAX, self.at(now) + admitted), now
+
+    def punish(self, points: float, now: float) -> bool:
+        """Add negative `points`; True when the peer is to be cut."""
+        self._value, self._at = self.at(now) + points, now
+        return self._value < self.MIN
+
+
+@dataclass(slots=True)
+class _Address:
+    """One address that may be a peer's."""
+
+    address: str
+    given: bool
+    """By the user: kept for ever. Otherwise found, and replaceable."""
+    node_id: bytes | None
+    due: float
+    failures: int = 0
+    dialling: bool = False
+
+
+@dataclass(slots=True)
+class _Ban:
+    until: float
+    times: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dial:
+    """An address to dial now, and the node id to insist on, if one is known."""
+
+    address: str
+    expect: bytes | None
+
+
+class Peers:
+    """The address book of one node: `me` is its id, `rand()` a number in 0..1."""
+
+    def __init__(self, me: bytes, rand: Callable[[], float]) -> None:
+        self._me = me
+        self._rand = rand
+        self._book: dict[str, _Address] = {}
+        self._linked: dict[bytes, bool] = {}
+        """Node ids we hold a link to, and whether we dialled it."""
+        self._bans: dict[bytes, _Ban] = {}
+
+    def __len__(self) -> int:
+        return len(self._book)
+
+    # -- hints --
+
+    def given(self, address: str, now: float) -> None:
+        """An address the user names: it is tried for as long as the node runs."""
+        entry = self._book.get(address)
+        if entry is None:
+            self._book[address] = _Address(address, True, None, now)
+        else:
+            entry.given = True
+
+    def found_untrusted(self, address: str, node_id: bytes | None, now: float) -> None:
+        """A hint from discovery. A node that has just shown up there is tried at once."""
+        if node_id == self._me or len(address) > ADDRESS_CHARACTERS_MAX:
+            return
+        entry = self._book.get(address)
+        due = now + (YIELD_SECONDS if node_id is not None and node_id < self._me else 0.0)
+        if entry is None:
+            if len(self._book) >= ADDRESSES_MAX and not self._evict():
+                return
+            self._book[address] = _Address(address, False, node_id, due)
+        elif node_id is not None and node_id != entry.node_id:
+            entry.node_id, entry.failures = node_id, 0
+            entry.due = min(entry.due, due)
+        else:
+            entry.due = min(entry.due, now + FOUND_AGAIN_SECONDS)
+
+    def _evict(self) -> bool:
+        """Drop the found address that failed most; False if there is none to drop."""
+        worst = max(
+            (entry for entry in self._book.values() if not entry.given and not entry.dialling),
+            key=lambda entry: entry.failures,
+            default=None,
+        )
+        if worst is None:
+            return False
+        del self._book[worst.address]
+        return True
+
+    # -- dialling --
+
+    def next_dial(self, now: float) -> Dial | None:
+        """An address to dial now, marked as being dialled until `failed` or `reached`."""
+        for due, entry in self._dialable():
+            if due <= now:
+                entry.dialling = True
+                return Dial(entry.address, None if entry.given else entry.node_id)
+        return None
+
+    def deadline(self) -> float:
+        """When `next_dial` may have an address; a change of any kind may bring it forward."""
+        return min((due for due, _ in self._dialable()), default=math.inf)
+
+    def _dialable(self) -> Iterator[tuple[float, _Address]]:
+        """Every address nothing but time keeps from being dialled, and when it no longer does."""
+        busy = {entry.node_id for entry in self._book.values() if entry.dialling}
+        busy = (busy | self._linked.keys() | {self._me}) - {None}
+        for entry in self._book.values():
+            if not entry.dialling and entry.node_id not in busy:
+                yield max(entry.due, self._banned_until(entry.node_id)), entry
+
+    def failed(self, address: str, now: float) -> None:
+        """No link came of dialling `address`, or it ended."""
+        entry = self._book.get(address)
+        if entry is None:
+            return
+        first, last = BACKOFF_SECONDS
+        pause = min(last, first * 2 ** min(entry.failures, 16))
+        entry.dialling = False
+        entry.failures += 1
+        entry.due = now + pause * (0.5 + self._rand())
+
+    def reached(self, address: str, node_id: bytes) -> None:
+        """Dialling `address` has led to `node_id`."""
+        entry = self._book.get(address)
+        if entry is not None:
+            entry.node_id, entry.dialling = node_id, False
+
+    def opened(self, node_id: bytes) -> None:
+        """A session with that node is open: its addresses are good."""
+        for entry in self._book.values():
+            if entry.node_id == node_id:
+                entry.failures = 0
+
+    # -- links --
+
+    def linked(self, node_id: bytes) -> bool:
+        """Whether we hold a link to that node."""
+        return node_id in self._linked
+
+    def prefers_new(self, node_id: bytes, *, dialled: bool) -> bool:
+        """Whether a new link to a node already linked is the one to keep.
+
+        If the two were dialled by different sides, both keep the one dialled by the smaller id. If
+        the peer dialled both, it has lost the first. If we did, the first is as good.
+        """
+        old_is_ours = self._linked[node_id]
+        if old_is_ours != dialled:
+            return dialled == (self._me < node_id)
+        return not dialled
+
+    def joined(self, node_id: bytes, *, dialled: bool) -> None:
+        """We hold a link to `node_id` and keep it."""
+        self._linked[node_id] = dialled
+
+    def left(self, node_id: bytes, now: float) -> None:
+        """The link we kept has ended: its addresses may be dialled again soon."""
+        self._linked.pop(node_id, None)
+        for entry in self._book.values():
+            if entry.node_id == node_id and not entry.dialling:
+                self.failed(entry.address, now)
+
+    # -- faults --
+
+    def ban(self, node_id: bytes, now: float) -> float:
+        """Keep a node that broke the rules away for 1 minute, twice as long each time; until when.
+
+        Those whose time is over are forgotten first when there are too many.
+        """
+        ban = self._bans.pop(node_id, None) or _Ban(now, 0)
+        first, last = BAN_SECONDS
+        ban.until = now + min(last, first * 2**ban.times)
+        ban.times = min(ban.times + 1, 16)
+        if len(self._bans) >= BANS_MAX:
+            del self._bans[min(self._bans, key=lambda banned: self._bans[banned].until)]
+        self._bans[node_id] = ban
+        return ban.until
+
+    def banned(self, node_id: bytes, now: float) -> bool:
+        """Whether links with that node are refused now."""
+        return self._banned_until(node_id) > now
+
+    def _banned_until(self, node_id: bytes | None) -> float:
+        ban = self._bans.get(node_id) if node_id is not None else None
+        return ban.until if ban is not None else -math.inf

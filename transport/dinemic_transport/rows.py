@@ -1,0 +1,174 @@
+"""Who has said what about which model, and when a difference is worth a catch-up (REC-3, REC-5).
+
+A row is a count and a fingerprint of all events of one model. Per model a session keeps three of
+them: ours, the last of ours it said, and the last the peer said. While news is under way the rows
+differ for a moment, so a difference starts a catch-up only when it has lasted::
+
+    equal ---rows differ---> differing ---GRACE---> due ---> catch-up ---moved---> GRACE, due
+      ^                          |                              |
+      +-------rows equal---------+<-----------------------------+---nothing--> RETRY, due
+
+Invariant: every model whose rows differ is due at some time, or being caught up.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from dinemic_engine.errors import TransportError
+from dinemic_engine.ranges import Fingerprint
+from dinemic_transport.messages import Row
+
+GRACE_SECONDS: Final = 0.5
+"""How long rows may differ before a catch-up: news and the row after it are mostly under way."""
+
+RETRY_SECONDS: Final = (1.0, 30.0)
+"""First and last pause after a catch-up that moved nothing: the peer may hold what we refuse."""
+
+MODELS_MAX: Final = 16_384
+"""Models one peer may name: a row costs about half a kilobyte here."""
+
+_NOTHING: Final = Fingerprint(0, 0).wire()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStatus:
+    """One model with one peer. `equal` is None while it is not known."""
+
+    model: str
+    equal: bool | None
+    here: int
+    there: int
+    seconds: float
+    """For how long `equal` has been what it is; since it last changed here, while not known."""
+
+
+@dataclass(slots=True)
+class _Entry:
+    """What is known about one model."""
+
+    mine: Row
+    said: Row
+    theirs: Row
+    stale: bool = False
+    """Our set has changed since `mine` was read."""
+    lost: bool = False
+    """News of ours was not sent: whoever drives usually, this side sees to a catch-up."""
+    equal: bool | None = None
+    since: float = 0.0
+    due: float = math.inf
+    pause: float = 0.0
+
+
+class Rows:
+    """The rows of one session. With `drives` this side starts the catch-ups."""
+
+    def __init__(self, *, drives: bool) -> None:
+        self._drives = drives
+        self._entries: dict[str, _Entry] = {}
+        self._foreign = 0
+        """Models the peer was the first to name."""
+
+    @property
+    def all_equal(self) -> bool:
+        """Whether every row is current and equal to the peer's."""
+        return all(entry.equal is True and not entry.stale for entry in self._entries.values())
+
+    def status(self, now: float) -> tuple[ModelStatus, ...]:
+        """Every model known, by name."""
+        return tuple(
+            ModelStatus(
+                name,
+                None if entry.stale else entry.equal,
+                entry.mine.count,
+                entry.theirs.count,
+                now - entry.since,
+            )
+            for name, entry in sorted(self._entries.items())
+        )
+
+    def keep(self, wanted: Callable[[str], bool]) -> None:
+        """Forget every model that is not `wanted`."""
+        for name in [name for name in self._entries if not wanted(name)]:
+            del self._entries[name]
+
+    def read(self, row: Row, *, stale: bool) -> None:
+        """Our set of a model was read; `stale` if it has changed again since then."""
+        entry = self._entry(row.model)
+        entry.mine, entry.stale = row, stale
+
+    def touch(self, model: str, now: float) -> None:
+        """Our set of `model` has changed."""
+        entry = self._entry(model)
+        if not entry.stale:
+            entry.stale, entry.since = True, now
+
+    def heard_untrusted(self, rows: Iterable[Row]) -> None:
+        """The peer said these.
+
+        Raises:
+            TransportError: more models than anybody has.
+        """
+        for row in rows:
+            if row.model not in self._entries:
+                self._foreign += 1
+                if self._foreign > MODELS_MAX:
+                    raise TransportError(f"more than {MODELS_MAX} models")
+            self._entry(row.model).theirs = row
+
+    def unsaid(self, *, everything: bool = False) -> list[Row]:
+        """Rows of ours to say now: those that changed since they were said, or all of them."""
+        rows: list[Row] = []
+        for entry in self._entries.values():
+            if everything or entry.mine != entry.said:
+                entry.said = entry.mine
+                rows.append(entry.mine)
+        return rows
+
+    def lose(self, model: str, now: float) -> None:
+        """News of `model` was not sent: a catch-up is due soon."""
+        entry = self._entry(model)
+        entry.lost, entry.pause = True, 0.0
+        entry.due = min(entry.due, now + GRACE_SECONDS)
+
+    def compare(self, now: float, grace: float) -> None:
+        """Note which rows are equal now; those that no longer are become due after `grace`."""
+        for entry in self._entries.values():
+            equal = entry.mine == entry.theirs
+            if equal:
+                entry.due, entry.pause, entry.lost = math.inf, 0.0, False
+            elif entry.equal is not False and not entry.lost:
+                entry.due = now + max(grace, entry.pause)
+            if equal is not entry.equal:
+                entry.equal, entry.since = equal, now
+
+    def deadline(self) -> float:
+        """When `take_due` has something to give."""
+        dues = (entry.due for entry in self._entries.values() if self._drives or entry.lost)
+        return min(dues, default=math.inf)
+
+    def take_due(self, now: float) -> str | None:
+        """The model to catch up now; it is due again only after `caught_up`."""
+        for name, entry in self._entries.items():
+            if entry.due <= now and (self._drives or entry.lost):
+                entry.due, entry.lost = math.inf, False
+                return name
+        return None
+
+    def caught_up(self, model: str, now: float, *, moved: bool) -> None:
+        """A catch-up has ended, and moved events or not: the rows will tell if it was enough."""
+        entry = self._entry(model)
+        first, last = RETRY_SECONDS
+        entry.pause = 0.0 if moved else min(last, max(first, 2 * entry.pause))
+        if entry.equal is not True or entry.lost:
+            entry.due = now + max(GRACE_SECONDS, entry.pause)
+
+    def _entry(self, model: str) -> _Entry:
+        entry = self._entries.get(model)
+        if entry is None:
+            nothing = Row(model, 0, _NOTHING)
+            entry = self._entries[model] = _Entry(nothing, nothing, nothing)
+        return entry
