@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple, overload
+import enum
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, overload
 
 from dinemic.node import ToSeal
 from dinemic_engine.canonical import Sealed, Value
@@ -16,6 +17,15 @@ if TYPE_CHECKING:
     from dinemic_engine.view import Reading
 
 Access = Literal["open", "closed"]
+
+
+class _Default(enum.Enum):
+    DECLARED = "the default the field was declared with"
+
+
+DECLARED = _Default.DECLARED
+Default: TypeAlias = Value | Literal[_Default.DECLARED]
+"""What a read gives for a field without a value; None is a value like any other."""
 
 
 class Conflict(NamedTuple):
@@ -76,11 +86,14 @@ class DField:
         bound.access = self.access
         bound._stored = self._stored
         bound._model = instance
+        own: dict[str, Any] | None = getattr(self, "__dict__", None)  # of a subclass
+        if own:
+            bound.__dict__.update(own)
         return bound
 
     def __set__(self, instance: DModel, value: object) -> None:
         raise AttributeError(
-            f"assigning would hide the field; use .{self.field_name}.set(...) to write it"
+            f"assigning would hide field {self.field_name!r}; its .set(...) writes it"
         )
 
     def _bound(self) -> DModel:
@@ -100,25 +113,31 @@ class DField:
             NotOwned: the handle names a caller whose key is not here.
             ValueError: no value a field can hold.
         """
+        if isinstance(value, Sealed):
+            raise ValueError("a sealed value is made by an encrypted field and never set as such")
         op = ToSeal if self.is_encrypted else Set
         self._bound()._commit([op(self.field_name, value)])
 
-    def get(self, default: Value | None = None) -> Value:
+    def get(self, default: Default = DECLARED) -> Value:
         """The value last set, of the type it was set with, or the default if there is none.
 
         Raises:
             Unreadable: it is sealed and this handle's key does not open it.
         """
         model = self._bound()
-        reading = model._node.view.read(model._object_id, self._stored)
+        reading = model._view.read(model._object_id, self._stored)
         if reading is None:
-            return self.default if default is None else default
+            return self.default if default is DECLARED else default
         return self._open(reading)
 
     def delete(self) -> None:
-        """Take the value away; nothing happens if there is none."""
+        """Take the value away; nothing happens if there is none.
+
+        Raises:
+            UpdateRejected, UnknownObject, NotOwned: as for `set`.
+        """
         model = self._bound()
-        if model._node.view.read(model._object_id, self._stored) is not None:
+        if not model.exists() or model._view.read(model._object_id, self._stored) is not None:
             model._commit([Delete(self.field_name)])
 
     def conflicts(self) -> list[Conflict]:
@@ -135,7 +154,7 @@ class DField:
                 reading.t,
                 reading.deleted,
             )
-            for reading in model._node.view.conflicts(model._object_id, self._stored)
+            for reading in model._view.conflicts(model._object_id, self._stored)
         ]
 
     def _open(self, reading: Reading) -> Value:

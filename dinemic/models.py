@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Final, NamedTuple, Self
 
 from dinemic import running
-from dinemic.fields import Access, Conflict, DField
+from dinemic.fields import DECLARED, Access, Conflict, Default, DField
 from dinemic.node import Edit
-from dinemic_engine.canonical import Value
+from dinemic_engine import canonical
+from dinemic_engine.canonical import Sealed, Value
 from dinemic_engine.errors import InvalidEvent
 from dinemic_engine.event import ADMIN, READ, UPDATE, Op, Policy, Remove
 from dinemic_engine.ids import (
@@ -21,7 +22,10 @@ from dinemic_engine.ids import (
     to_text,
 )
 from dinemic_engine.types import register
-from dinemic_engine.view import Because
+from dinemic_engine.view import Because, View
+
+_LOOSE: Final = "loose"
+"""What a value of `DModel.encrypt` is sealed to instead of a field; no stored key is this word."""
 
 
 class HistoryEvent(NamedTuple):
@@ -47,19 +51,35 @@ class DModel:
     """
 
     _access: ClassVar[Access] = "closed"
-    _fields: ClassVar[dict[str, DField]] = {}
 
     def __init_subclass__(cls, *, access: Access | None = None, **options: Any) -> None:
-        """Read the declared fields, and the model's access if it is not its base's."""
+        """Check what was declared, and keep the model's access if it is not its base's."""
         super().__init_subclass__(**options)
         if access is not None:
             if access not in ("open", "closed"):
                 raise ValueError(f"access is 'open' or 'closed', not {access!r}")
             cls._access = access
-        cls._fields = dict(cls._fields)
-        for attribute in vars(cls).values():
+        cls._declared()
+
+    @classmethod
+    def _declared(cls) -> dict[str, DField]:
+        """The class's fields by storage key, of every base and as they are now.
+
+        Read each time: a field that came late and is encrypted must never be written in plain.
+        """
+        attributes: dict[str, object] = {}
+        for base in reversed(cls.__mro__):
+            if base is not DModel and base is not object:
+                attributes.update(vars(base))
+        found: dict[str, DField] = {}
+        for attribute in attributes.values():
             if isinstance(attribute, DField):
-                cls._fields[attribute.field_name] = attribute
+                if attribute.field_name in found:
+                    raise ValueError(
+                        f"{cls.__name__} declares field {attribute.field_name!r} twice"
+                    )
+                found[attribute.field_name] = attribute
+        return found
 
     def __init__(self, source: Sequence[str] | str, caller_id: str = "") -> None:
         """See the class.
@@ -74,34 +94,54 @@ class DModel:
             raise ValueError(f"a class named {model!r} cannot be a model: ASCII names only")
         self._node = running.current()
         if isinstance(source, str):
-            named, self._object_id = parse_db_id_untrusted(source)
+            named, _ = parse_db_id_untrusted(source)
             if named != model:
                 raise ValueError(f"{source!r} is an object of {named}, not of {model}")
-            self._caller: ObjectId | None = None
-            if caller_id:
-                self._caller = parse_db_id_untrusted(caller_id)[1]
+            self._object_id = self._parse(source)
+            self._caller = self._parse(caller_id) if caller_id else None
         else:
             if caller_id:
                 raise ValueError("a new object signs for itself: no caller_id when making one")
-            if not all(isinstance(granted, str) for granted in source):
-                raise ValueError("a new object takes a list of object ids")
-            granted = [self._parse(granted) for granted in source]
-            self._object_id = self._node.create(model, self._policy(), granted)
+            granted = [self._parse(subject) for subject in source]
             self._caller = None
+            try:
+                self._object_id = self._node.create(model, self._policy(), granted)
+            except InvalidEvent as error:
+                raise ValueError(str(error)) from error
 
     @classmethod
     def _policy(cls) -> Policy:
         is_open = cls._access == "open"
         rules = {
             name: field.access == "open"
-            for name, field in cls._fields.items()
+            for name, field in cls._declared().items()
             if field.access is not None and (field.access == "open") != is_open
         }
         return Policy(is_open, tuple(sorted(rules.items())))
 
-    @staticmethod
-    def _parse(text: str) -> ObjectId:
-        return parse_db_id_untrusted(text)[1]
+    def _parse(self, text: str) -> ObjectId:
+        """The object a full id names, which need not be here.
+
+        Raises:
+            ValueError: malformed, or the object is here and of another model.
+        """
+        if not isinstance(text, str):
+            raise ValueError(f"an object id is text, not {type(text).__name__}")
+        model, object_id = parse_db_id_untrusted(text)
+        found = self._view.find(object_id)
+        if found is not None and found[1].model != model:
+            raise ValueError(f"{text!r} is an object of {found[1].model}, not of {model}")
+        return object_id
+
+    @property
+    def _view(self) -> View:
+        """What the node shows.
+
+        Raises:
+            NotLaunched, UsageError: it was shut down, or this process is a fork.
+        """
+        self._node.check_open()
+        return self._node.view
 
     def _commit(self, edit: Edit) -> None:
         try:
@@ -125,12 +165,12 @@ class DModel:
 
     def is_owned(self) -> bool:
         """Whether the object's private keys are on this node."""
+        self._node.check_open()
         return self._object_id in self._node.keyring
 
     def exists(self) -> bool:
         """Whether the object is known here and not removed."""
-        self._node.check_open()
-        found = self._node.view.find(self._object_id)
+        found = self._view.find(self._object_id)
         return found is not None and not found[1].removed_by
 
     def get_public_sign_key(self) -> str:
@@ -139,7 +179,7 @@ class DModel:
         Raises:
             UnknownObject: the object is not known here.
         """
-        return to_text(self._node.view.need(self._object_id)[1].owner)
+        return to_text(self._view.need(self._object_id)[1].owner)
 
     def get_public_encryption_key(self) -> str:
         """The object's public X25519 key, base32.
@@ -147,21 +187,21 @@ class DModel:
         Raises:
             UnknownObject: the object is not known here.
         """
-        return to_text(self._node.view.need(self._object_id)[1].sealing)
+        return to_text(self._view.need(self._object_id)[1].sealing)
 
     # -- fields by name -----------------------------------------------------------------------
 
     def _field(self, key: str) -> DField:
         """The declared field of that name, bound; a plain one for a name not declared."""
-        declared = self._fields.get(key)
+        declared = self._declared().get(key)
         return (declared or DField(key)).__get__(self, type(self))
 
     def set(self, key: str, value: Value) -> None:
         """Write a field by name; one that is declared encrypted is sealed."""
         self._field(key).set(value)
 
-    def get(self, key: str, default: Value = "") -> Value:
-        """Read a field by name."""
+    def get(self, key: str, default: Default = DECLARED) -> Value:
+        """Read a field by name; without a value and a `default`, the declared one or ``""``."""
         return self._field(key).get(default)
 
     def delete(self, key: str) -> None:
@@ -170,10 +210,7 @@ class DModel:
 
     def keys(self) -> list[str]:
         """The names of the fields that have a value, sorted."""
-        self._node.check_open()
-        return [
-            stored.removeprefix(register.PREFIX) for stored in self._node.view.keys(self._object_id)
-        ]
+        return [stored.removeprefix(register.PREFIX) for stored in self._view.keys(self._object_id)]
 
     def remove(self) -> None:
         """Remove the whole object, on every node."""
@@ -183,6 +220,36 @@ class DModel:
         """As `DField.conflicts`, by name."""
         return self._field(field).conflicts()
 
+    # -- sealing what is no field -------------------------------------------------------------
+
+    def encrypt(self, value: Value) -> bytes:
+        """`value` sealed for the object's readers of today: a COSE_Encrypt0, to keep anywhere.
+
+        Raises:
+            UpdateRejected: readers have changed and this handle may not make a key for them.
+            UnknownObject, NotOwned, ValueError: as for `DField.set`.
+        """
+        try:
+            return canonical.encode(self._node.seal(self._object_id, _LOOSE, value, self._caller))
+        except InvalidEvent as error:
+            raise ValueError(str(error)) from error
+
+    def decrypt(self, value: bytes) -> Value:
+        """What `encrypt` of this object sealed.
+
+        Raises:
+            Unreadable: this handle's key does not open it, or it was sealed by another object.
+            ValueError: not made by `encrypt`.
+        """
+        try:
+            sealed = canonical.decode_untrusted(value)
+        except InvalidEvent as error:
+            raise ValueError(str(error)) from error
+        if not isinstance(sealed, Sealed):
+            raise ValueError("not a sealed value")
+        self._view.need(self._object_id)
+        return self._node.unseal(self._object_id, _LOOSE, sealed, self._caller)
+
     # -- access -------------------------------------------------------------------------------
 
     def is_read_authorized(self, object_id: str) -> bool:
@@ -190,8 +257,8 @@ class DModel:
         return self._is_authorized(object_id, READ)
 
     def is_update_authorized(self, object_id: str) -> bool:
-        """Whether that object may change fields."""
-        return self._is_authorized(object_id, UPDATE)
+        """Whether that object may change fields: by a grant of its own, or as an admin."""
+        return self._is_authorized(object_id, UPDATE) or self._is_authorized(object_id, ADMIN)
 
     def is_admin_authorized(self, object_id: str) -> bool:
         """Whether that object may grant reading and updating."""
@@ -213,7 +280,7 @@ class DModel:
         subject = self._parse(object_id)
         if subject == self._object_id:
             return True
-        view = self._node.view
+        view = self._view
         if view.find(self._object_id) is None:
             return False
         found = view.find(subject)
@@ -233,7 +300,7 @@ class DModel:
         Raises:
             UnknownObject: the object is not known here.
         """
-        for logged in self._node.view.history(self._object_id):
+        for logged in self._view.history(self._object_id):
             event = logged.event
             yield HistoryEvent(
                 to_text(event.id),
@@ -250,7 +317,7 @@ class DModel:
             UnknownObject: the object is not known here.
         """
         stored = register.stored_key(field).decode()
-        return self._node.view.why(self._object_id, stored)
+        return self._view.why(self._object_id, stored)
 
     # -- all of a model -----------------------------------------------------------------------
 

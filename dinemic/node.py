@@ -150,6 +150,10 @@ class Node:
             StoreLocked: another process has this home open.
             StoreError, UsageError: the home cannot be used as it is; the message names it.
         """
+        try:
+            config.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"{config.home} cannot be a home: {error.strerror}") from error
         store: Store
         if config.store == "memory":
             from dinemic_engine.store.memory import MemoryStore
@@ -305,6 +309,28 @@ class Node:
             sealed = sealing.seal(object_id, path, *epoch, salt, part.value)
             ops.append(Set(part.field, sealed))
         return ops
+
+    def seal(self, object_id: ObjectId, path: str, value: Value, caller: ObjectId | None) -> Sealed:
+        """`value` sealed for today's readers under a path of the caller's choice; see `unseal`.
+
+        Makes one event, with a new epoch, if the readers have changed since the last.
+
+        Raises:
+            UnknownObject, NotOwned, UpdateRejected, InvalidEvent: as `commit`.
+        """
+        self.check_open()
+        signer = self.signer(object_id, caller)
+        with self._lock:
+            self.check_open()
+            self._need_standing(object_id)
+            commit, epoch_key, new = self._epoch(object_id, signer)
+            salt = os.urandom(sealing.SALT_BYTES)
+            sealed = sealing.seal(object_id, path.encode(), commit, epoch_key, salt, value)
+            if new is not None:
+                self._admit_own(self._ledger.draft(object_id, [new], signer, _now_us()))
+        if new is not None:
+            self._written()
+        return sealed
 
     def _epoch(self, object_id: ObjectId, signer: SigningKey) -> tuple[bytes, bytes, Op | None]:
         """(commitment, key, op to make it if new) of an epoch for exactly today's readers."""

@@ -11,11 +11,8 @@ import os
 import click
 
 from dinemic._version import __version__
+from dinemic.cli import demo, listings, node, state
 from dinemic.cli.common import Commands
-from dinemic.cli.demo import demo
-from dinemic.cli.listings import audit, log, objects
-from dinemic.cli.node import node
-from dinemic.cli.state import replay, show
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -33,5 +30,13 @@ def main(context: click.Context) -> None:
         context.color = False
 
 
-for _command in (demo, node, objects, show, log, replay, audit):
+for _command in (
+    demo.demo,
+    node.node,
+    listings.objects,
+    state.show,
+    listings.log,
+    state.replay,
+    listings.audit,
+):
     main.add_command(_command)

@@ -71,7 +71,8 @@ class Home:
 def reading(home: Path | None, *, check: bool = True) -> Iterator[Home]:
     """The home at `home`, or the one the environment names, as of this moment.
 
-    With `check` the store's end is walked first, so that a shorter log is not taken for all.
+    With `check` the store's end is walked first, so that a shorter log is not taken for all, and
+    an error in the block that only damaged rows can bring about says so.
 
     Raises:
         StoreError: there is no store, or it cannot be read.
@@ -88,11 +89,10 @@ def reading(home: Path | None, *, check: bool = True) -> Iterator[Home]:
         if check and store.get(keyspace.FORMAT_KEY) is not None:
             check_tip(store)
         yield Home(config, store, View(store))
-    except (AssertionError, InvalidEvent, struct.error, UnicodeDecodeError) as error:
-        raise StoreCorrupt(
-            f"the rows in {path} do not fit together ({type(error).__name__}: {error}); "
-            "`dinemic audit` names what is wrong"
-        ) from error
+    except (StoreCorrupt, InvalidEvent, struct.error) as error:
+        if not check:
+            raise
+        raise StoreCorrupt(f"{path}: {error}; `dinemic audit` names all that is wrong") from error
     finally:
         store.close()
 

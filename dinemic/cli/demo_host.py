@@ -1,11 +1,11 @@
-"""One host of the demonstration: a Python prompt whose lines come from the other side of a pipe.
+r"""One host of the demonstration: a Python whose statements come through a pipe.
 
 A line of JSON comes in, a line of JSON goes out for each:
 
-    {"run": "print(p.name.get())"}                 {"output": "Bob\\n", "error": null}
+    {"run": "print(p.name.get())"}                 {"output": "Bob\n", "error": null}
     {"until": "'...' in ...", "seconds": 10}       {"met": true}
 
-Code is run as a prompt runs it, so what the demonstration shows is what a user could type.
+What the demonstration shows is what runs here, statement by statement, and what a user could type.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PAUSE_SECONDS: Final = 0.01
 """Between two looks at whether a condition is met."""
 
 
-class Prompt(code.InteractiveInterpreter):
+class Interpreter(code.InteractiveInterpreter):
     """An interpreter that remembers what was printed and what was raised."""
 
     def __init__(self) -> None:
@@ -30,11 +30,11 @@ class Prompt(code.InteractiveInterpreter):
         self._error: str | None = None
 
     def run(self, source: str) -> dict[str, str | None]:
-        """Run one statement, as typed; what it printed, and the exception it ended with."""
+        """Run statements, as in a script; what they printed, and the exception that ended them."""
         self._error = None
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
-            if self.runsource(source + "\n", symbol="single"):
+            if self.runsource(source + "\n", symbol="exec"):
                 self._error = "SyntaxError: the statement is not complete"
         return {"output": printed.getvalue(), "error": self._error}
 
@@ -64,15 +64,15 @@ class Prompt(code.InteractiveInterpreter):
 
 def main() -> None:
     """Serve standard input until it ends."""
-    prompt = Prompt()
+    interpreter = Interpreter()
     answers = sys.stdout  # what the code prints goes elsewhere
     for line in sys.stdin:
         asked = json.loads(line)
         answer: dict[str, object]
         if "run" in asked:
-            answer = {**prompt.run(asked["run"])}
+            answer = {**interpreter.run(asked["run"])}
         else:
-            answer = {**prompt.until(asked["until"], asked["seconds"])}
+            answer = {**interpreter.until(asked["until"], asked["seconds"])}
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
 

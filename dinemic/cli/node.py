@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Final
@@ -26,12 +26,29 @@ _LOOK_SECONDS: Final = 0.25
 
 @click.command()
 @click.option("--listen", metavar="HOST:PORT", help="Where to listen; port 0 is any free one.")
-@click.option("--peer", "peers", metavar="HOST:PORT", multiple=True, help="Dial this. May be repeated.")
+@click.option(
+    "--peer", "peers", metavar="HOST:PORT", multiple=True, help="Dial this. May be repeated."
+)
 @click.option("--cluster", metavar="NAME", help="The network's name.  [default: dinemic]")
 @click.option("--no-discover", is_flag=True, help="Neither find nor be found by mDNS.")
-@click.option("--allow", metavar="NODE", multiple=True, help="Talk to this node id and to no other. May be repeated.")
-@click.option("--model", "models", metavar="NAME", multiple=True, help="Hold this model. May be repeated.  [default: all]")
-@click.option("--durability", type=click.Choice(["group", "sync"]), help="When writes go to disk.  [default: group]")
+@click.option(
+    "--allow",
+    metavar="NODE",
+    multiple=True,
+    help="Talk to this node id and to no other. May be repeated.",
+)
+@click.option(
+    "--model",
+    "models",
+    metavar="NAME",
+    multiple=True,
+    help="Hold this model. May be repeated.  [default: all]",
+)
+@click.option(
+    "--durability",
+    type=click.Choice(["group", "sync"]),
+    help="When writes go to disk.  [default: group]",
+)
 @click.option("--loglevel", type=click.Choice([*LEVELS]), help="What is logged on stderr.")
 @of_a_home
 def node(
@@ -125,7 +142,7 @@ def _follow(node: Node, stop: threading.Event, *, as_json: bool) -> None:
             return
 
 
-def _say(document: dict[str, object], text: str, *, as_json: bool) -> None:
+def _say(document: Mapping[str, object], text: str, *, as_json: bool) -> None:
     if as_json:
         print_json(document, line=True)
     else:

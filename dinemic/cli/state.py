@@ -16,6 +16,7 @@ from dinemic.cli.words import (
     Authors,
     Json,
     object_name,
+    plural,
     policy_json,
     policy_text,
     time_from_text,
@@ -29,7 +30,7 @@ from dinemic_engine import sealing
 from dinemic_engine.canonical import Sealed, Value
 from dinemic_engine.errors import DinemicError, NotOwned, Unreadable
 from dinemic_engine.event import ROLES, Event
-from dinemic_engine.ids import AuthorId, ObjectId, db_id, short, to_text
+from dinemic_engine.ids import AuthorId, ObjectId, db_id, from_text_untrusted, short, to_text
 from dinemic_engine.replay import LeftOut, refold, upto
 from dinemic_engine.types import register
 from dinemic_engine.view import Reading, View
@@ -56,11 +57,12 @@ def show(object: str, caller: str | None, home: Path | None, as_json: bool) -> N
         if caller is None:
             unseal = _with_own_keys(here, object_id)
         else:
-            unseal = _with_keys_of(here, object_id, find_object(here.view, caller)[1])
+            unseal = _with_keys_of(here, object_id, _caller(here, caller))
+        shown = _Shown(model, object_id, here.view, here.view, unseal)
         if as_json:
-            print_json(_state_json(here.view, model, object_id, unseal))
+            print_json(_shown_json(shown))
         else:
-            _print_state(here.view, model, object_id, unseal)
+            _print_shown(shown)
 
 
 @click.command()
@@ -95,13 +97,14 @@ def replay(
         unwanted = {found for text in without for found in _named(text, events, authors)}
         refolded = refold(upto(events, until_us), unwanted)
         later = sum(until_us is not None and event.t > until_us for event in events)
+        shown = _Shown(model, object_id, refolded.view, here.view, _unopened)
         if as_json:
-            document = _state_json(refolded.view, model, object_id, _unopened)
+            document = _shown_json(shown)
             document["later"] = later
             document["left_out"] = [_left_out_json(each) for each in refolded.left_out]
             print_json(document)
         else:
-            _print_state(refolded.view, model, object_id, _unopened)
+            _print_shown(shown)
             _print_left_out(refolded.left_out, later)
 
 
@@ -120,6 +123,14 @@ def _named(text: str, events: Iterable[Event], authors: Authors) -> set[bytes]:
         many = f"fits {len(fitting)} events and authors" if fitting else "is no event or author"
         raise click.BadParameter(f"{text[:120]!r} {many} of this object", param_hint="--without")
     return names[fitting[0]]
+
+
+def _caller(here: Home, text: str) -> ObjectId:
+    """The object of that id; a full id need not be known here, the key decides."""
+    try:
+        return ObjectId(from_text_untrusted(text.rpartition(":")[2]))
+    except ValueError:
+        return find_object(here.view, text)[1]
 
 
 # -- opening sealed values ------------------------------------------------------------------------
@@ -175,7 +186,16 @@ def _unseal(view: View, object_id: ObjectId, keys: ObjectKeys, stored: str, valu
     raise failure
 
 
-# -- one object, gathered --------------------------------------------------------------------------
+# -- one object --------------------------------------------------------------------------------
+
+
+class _Shown(NamedTuple):
+    model: str
+    object_id: ObjectId
+    view: View
+    names: View
+    """Knows the other objects, where `view` is a replay of this one alone."""
+    unseal: Unseal
 
 
 class _Field(NamedTuple):
@@ -188,7 +208,8 @@ class _Field(NamedTuple):
     author: Author
 
 
-def _fields(view: View, object_id: ObjectId, unseal: Unseal) -> list[_Field]:
+def _fields(shown: _Shown) -> list[_Field]:
+    view, object_id = shown.view, shown.object_id
     no, _ = view.need(object_id)
     authors = Authors(view, object_id)
     fields: list[_Field] = []
@@ -199,7 +220,7 @@ def _fields(view: View, object_id: ObjectId, unseal: Unseal) -> list[_Field]:
         value, locked = reading.value, ""
         if isinstance(value, Sealed):
             try:
-                value = unseal(stored, value)
+                value = shown.unseal(stored, value)
             except Unreadable as error:
                 locked = str(error)
         author = authors.of(view.event_at(no, reading.t, reading.event).author)
@@ -207,30 +228,32 @@ def _fields(view: View, object_id: ObjectId, unseal: Unseal) -> list[_Field]:
     return fields
 
 
-def _state_json(view: View, model: str, object_id: ObjectId, unseal: Unseal) -> dict[str, Json]:
-    name = db_id(model, object_id)
+def _shown_json(shown: _Shown) -> dict[str, Json]:
+    view, object_id = shown.view, shown.object_id
+    name = db_id(shown.model, object_id)
     found = view.find(object_id)
     if found is None:
-        return {"id": name, "model": model, "exists": False}
+        return {"id": name, "model": shown.model, "exists": False}
     _, row = found
+    grants = [
+        {
+            "role": ROLES[grant.role],
+            "subject": object_name(shown.names, grant.subject),
+            "key": to_text(grant.author),
+        }
+        for grant in view.grants(object_id)
+    ]
     return {
         "id": name,
-        "model": model,
+        "model": shown.model,
         "exists": not row.removed_by,
         "removed_by": to_text(row.removed_by[8:]) if row.removed_by else None,
         "key": to_text(row.owner),
         "access": policy_json(row.policy),
         "heads": [to_text(head) for head in view.heads(object_id)],
         "digest": to_text(view.digest(object_id)),
-        "grants": [
-            {
-                "role": ROLES[grant.role],
-                "subject": object_name(view, grant.subject),
-                "key": to_text(grant.author),
-            }
-            for grant in view.grants(object_id)
-        ],
-        "fields": {field.name: _field_json(field) for field in _fields(view, object_id, unseal)},
+        "grants": grants,
+        "fields": {field.name: _field_json(field) for field in _fields(shown)},
     }
 
 
@@ -239,6 +262,7 @@ def _field_json(field: _Field) -> dict[str, Json]:
     return {
         "value": value_json(field.value),
         "encrypted": isinstance(reading.value, Sealed),
+        "locked": field.locked or None,
         "t": reading.t,
         "time": time_text(reading.t),
         "event": to_text(reading.event),
@@ -247,8 +271,9 @@ def _field_json(field: _Field) -> dict[str, Json]:
     }
 
 
-def _print_state(view: View, model: str, object_id: ObjectId, unseal: Unseal) -> None:
-    click.secho(db_id(model, object_id), bold=True)
+def _print_shown(shown: _Shown) -> None:
+    view, object_id = shown.view, shown.object_id
+    click.secho(db_id(shown.model, object_id), bold=True)
     found = view.find(object_id)
     if found is None:
         click.echo("does not exist")
@@ -263,8 +288,8 @@ def _print_state(view: View, model: str, object_id: ObjectId, unseal: Unseal) ->
     click.echo(f"heads   {' '.join(short(head) for head in heads)}")
     click.echo(f"digest  {to_text(view.digest(object_id))}")
     for grant in view.grants(object_id):
-        click.echo(f"grant   {ROLES[grant.role]} to {object_name(view, grant.subject)}")
-    fields = _fields(view, object_id, unseal)
+        click.echo(f"grant   {ROLES[grant.role]} to {object_name(shown.names, grant.subject)}")
+    fields = _fields(shown)
     if fields:
         click.echo()
         rows = [
@@ -285,17 +310,13 @@ def _field_text(field: _Field) -> str:
 
 
 def _left_out_json(left_out: LeftOut) -> dict[str, Json]:
-    return {
-        "event": to_text(left_out.event),
-        "reason": str(left_out.error) if left_out.error else None,
-    }
+    return {"event": to_text(left_out.event), "reason": left_out.reason}
 
 
 def _print_left_out(left_out: Sequence[LeftOut], later: int) -> None:
     if left_out or later:
         click.echo()
     if later:
-        click.echo(f"later and left out: {later}")
+        click.echo(f"left out  {plural(later, 'event')} of a later time")
     for each in left_out:
-        why = f"not admitted without the others: {each.error}" if each.error else "as asked"
-        click.echo(printable(f"left out  {short(each.event)}  {why}"))
+        click.echo(printable(f"left out  {short(each.event)}  {each.reason}"))

@@ -106,6 +106,8 @@ class _Audit:
         if layout != keyspace.LAYOUT:
             what = "is missing" if layout is None else f"is {layout!r:.20}"
             self._findings.add("meta", f"the layout marker {what}, and not {keyspace.LAYOUT!r}")
+            if layout is not None:
+                return self._report()  # rows of another layout mean something else
         tip = self._check_arrivals()
         for no, rows in self._by_object():
             self._check_object(no, rows)
@@ -415,10 +417,11 @@ class _Audit:
                 self._findings.add(
                     "listing", f"{name_of(key)} leads to no object", ObjectId(key[-32:])
                 )
+        models = {keyspace.model_key(name) for name in self._model_numbers}
         numbers: list[int] = []
         for key, value in self._scan("M"):
             numbers.append(int.from_bytes(value, "big"))
-            if not any(keyspace.model_key(name) == key for name in self._model_numbers):
+            if key not in models:
                 self._findings.add("model", f"{name_of(key)} has no object")
         for kind, found, told in (
             ("model", sorted(numbers), tip.models),

@@ -329,6 +329,8 @@ def _scan_sealed(data: bytes, at: int) -> int:
     protected = at + _PROTECTED_AT
     salt_mark = protected + _SALT_MARK_AT
     unprotected = protected + _PROTECTED_BYTES
+    if unprotected + 1 >= len(data):
+        raise _not_canonical("cut short")
     if (
         not data.startswith(_SEALED_HEAD, at)
         or not data.startswith(_PROTECTED_SALT, salt_mark)

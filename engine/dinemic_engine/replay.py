@@ -20,7 +20,7 @@ from collections.abc import Iterable, Set
 from dataclasses import dataclass, replace
 from itertools import takewhile
 
-from dinemic_engine.errors import InvalidEvent, StoreCorrupt
+from dinemic_engine.errors import StoreCorrupt
 from dinemic_engine.event import Event
 from dinemic_engine.ids import EventId, short
 from dinemic_engine.ledger import Admitted, Ledger, Refused
@@ -34,8 +34,8 @@ class LeftOut:
     """An event of the log that has no part in a replay."""
 
     event: EventId
-    error: InvalidEvent | None
-    """The rule it breaks without the others; None: it was asked for, or its genesis is gone."""
+    reason: str
+    """``asked``, ``no genesis``, or the rule it breaks without the others, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +84,11 @@ def refold(events: Iterable[Event], without: Set[bytes] = frozenset()) -> Refold
     """What an event that was left out leaves its children to stand on."""
     for event in events:
         parents = _contracted(event, stands_on)
-        error: InvalidEvent | None = None
-        if (
-            event.id not in without
-            and event.author not in without
-            and bool(parents) == bool(event.parents)
-        ):
+        if event.id in without or event.author in without:
+            reason = "asked"
+        elif event.parents and not parents:
+            reason = "no genesis"
+        else:
             standing = event if parents == event.parents else replace(event, parents=parents)
             proposal = ledger.prepare([standing], T_US_MAX)
             match proposal.outcomes[0]:
@@ -97,11 +96,11 @@ def refold(events: Iterable[Event], without: Set[bytes] = frozenset()) -> Refold
                     ledger.accept(proposal)
                     continue
                 case Refused(error=error):
-                    pass
+                    reason = str(error)
                 case _:
                     raise StoreCorrupt(f"event {short(event.id)} comes before its parents")
         stands_on[event.id] = parents
-        left_out.append(LeftOut(event.id, error))
+        left_out.append(LeftOut(event.id, reason))
     return Refolded(View(store), tuple(left_out))
 
 

@@ -51,8 +51,8 @@ def test_a_partition_heals_to_the_same_state_on_three_hosts(tmp_path: Path) -> N
         b.wait(f"Person({mine[c]!r}).name.get() == 'from a'")
 
         assert c.run("p.name.get()") == "from c"
-        for host in net:
-            host.heal()
+        for place in net:
+            place.heal()
         for host in (a, b, c):
             host.wait(f"len(Person({mine[c]!r}).conflicts('name')) == 2", 60)
             host.wait("dinemic.wait_synced(10)", 60)

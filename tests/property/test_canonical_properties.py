@@ -143,5 +143,6 @@ def test_a_scan_finds_the_end_whatever_follows(spelling: bytes, tail: bytes) -> 
 @given(spellings)
 def test_no_prefix_of_a_spelling_is_one(spelling: bytes) -> None:
     for length in range(len(spelling)):
-        with pytest.raises(Malformed):
+        with pytest.raises(Malformed) as refusal:
             canonical.decode_untrusted(spelling[:length])
+        assert refusal.value.reason is Reason.NOT_CANONICAL

@@ -1,54 +1,73 @@
-"""A `Replica` in a dict, and events to put in it: what runner and session tests use for a node.
+"""A `Replica` in a dict, and events to put in it: what session and runner tests use for a node.
 
 A made event is ``t (8 bytes) | model | NUL | filler`` with its SHA-256 as id: no signatures and no
-parents, so ten thousand cost nothing. `Refusing` and `Waiting` replicas are asked for by marks in
-the filler.
+parents, so ten thousand cost nothing. A filler that begins with `REFUSED` makes every replica
+refuse it. With `read_signed` a replica takes signed genesis events instead.
 """
 
 from __future__ import annotations
 
 import hashlib
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from dinemic_engine.errors import Malformed, Reason
+from dinemic_engine.event import Create, open_event_untrusted
 from dinemic_engine.ranges import Bound, Fingerprint, Key
 from dinemic_transport.replica import Ingested
 
 MODEL = "Person"
 REFUSED = b"refused"
-"""An event whose filler begins so is refused by every replica, as T1 refuses."""
 BAD_BYTES = b"not an event"
+
+Read = Callable[[bytes], tuple[bytes, int, str]]
+"""(id, t, model) of an event's bytes."""
 
 
 def made_event(t: int, filler: bytes = b"", model: str = MODEL) -> bytes:
     return t.to_bytes(8, "big") + model.encode() + b"\0" + filler
 
 
+def made_events(
+    count: int, *, start: int = 1_000_000, step: int = 1000, filler: bytes = b"", model: str = MODEL
+) -> list[bytes]:
+    return [made_event(start + step * number, filler, model) for number in range(count)]
+
+
 def identify(raw: bytes) -> bytes:
-    """The id of a made event; as the engine's, it refuses what is no event."""
+    """The id of a made event; like the engine's, it refuses what is no event."""
     if raw == BAD_BYTES:
         raise Malformed(Reason.ENVELOPE, "not a made event")
     return hashlib.sha256(raw).digest()
 
 
-def split(raw: bytes) -> tuple[int, str, bytes]:
-    """(t, model, filler)."""
-    name, _, filler = raw[8:].partition(b"\0")
-    return int.from_bytes(raw[:8], "big"), name.decode(), filler
+def read_made(raw: bytes) -> tuple[bytes, int, str]:
+    return identify(raw), int.from_bytes(raw[:8], "big"), raw[8:].partition(b"\0")[0].decode()
+
+
+def read_signed(raw: bytes) -> tuple[bytes, int, str]:
+    event = open_event_untrusted(raw)
+    genesis = event.ops[0]
+    assert isinstance(genesis, Create)
+    return event.id, event.t, genesis.model
 
 
 class KeySet:
-    """A set of keys with fingerprints of any range; a reconciler's `Side`."""
+    """A set of keys with fingerprints of any range; a reconciler's `Side`.
+
+    `fingerprints` and `keys_read` count what it was asked for.
+    """
 
     def __init__(self, keys: Iterable[Key] = ()) -> None:
+        self.fingerprints = 0
+        self.keys_read = 0
         self._keys = sorted(keys)
         self._sums: list[int] | None = None
 
     def __len__(self) -> int:
         return len(self._keys)
 
-    def __iter__(self):  # type: ignore[no-untyped-def]
+    def __iter__(self) -> Iterator[Key]:
         return iter(self._keys)
 
     def add(self, key: Key) -> None:
@@ -56,6 +75,7 @@ class KeySet:
         self._sums = None
 
     def fingerprint(self, lower: Bound, upper: Bound) -> Fingerprint:
+        self.fingerprints += 1
         if self._sums is None:
             self._sums = [0]
             for _, event_id in self._keys:
@@ -66,16 +86,25 @@ class KeySet:
 
     def keys(self, lower: Bound, upper: Bound, limit: int) -> list[Key]:
         begin, end = bisect_left(self._keys, lower), bisect_left(self._keys, upper)
-        return self._keys[begin : min(end, begin + limit)]
+        found = self._keys[begin : min(end, begin + limit)]
+        self.keys_read += len(found)
+        return found
 
 
 class DictReplica:
     """A node's events in a dict. `announce` is called with what is admitted, as a node does."""
 
-    def __init__(self, models: tuple[str, ...] = ("*",), events: Iterable[bytes] = ()) -> None:
+    def __init__(
+        self,
+        events: Iterable[bytes] = (),
+        *,
+        models: tuple[str, ...] = ("*",),
+        read: Read = read_made,
+    ) -> None:
         self.announce: Callable[[str, Sequence[bytes]], None] = lambda model, events: None
         self.ingested: list[tuple[bytes, tuple[bytes, ...]]] = []
         """Every call of `ingest`: source and events."""
+        self._read = read
         self._models = models
         self._events: dict[bytes, tuple[str, bytes]] = {}
         self._keys: dict[str, KeySet] = {}
@@ -87,10 +116,10 @@ class DictReplica:
         return frozenset(self._events)
 
     def author(self, events: Iterable[bytes]) -> None:
-        """Admit events made here, and announce them."""
+        """Admit events made here, and announce them one by one."""
         for raw in events:
             self._keep(raw)
-            self.announce(split(raw)[1], [raw])
+            self.announce(self._read(raw)[2], [raw])
 
     def models(self) -> tuple[str, ...]:
         return self._models
@@ -113,10 +142,10 @@ class DictReplica:
         admitted: dict[str, list[bytes]] = {}
         duplicate = 0
         for position, raw in enumerate(events):
-            _, model, filler = split(raw)
-            if filler.startswith(REFUSED):
+            event_id, _, model = self._read(raw)
+            if b"\0" + REFUSED in raw:
                 invalid.append((position, "AUTH-5/closed"))
-            elif identify(raw) in self._events:
+            elif event_id in self._events:
                 duplicate += 1
             else:
                 self._keep(raw)
@@ -126,8 +155,7 @@ class DictReplica:
         return Ingested(sum(map(len, admitted.values())), duplicate, 0, tuple(invalid))
 
     def _keep(self, raw: bytes) -> None:
-        t, model, _ = split(raw)
-        event_id = identify(raw)
+        event_id, t, model = self._read(raw)
         if event_id not in self._events:
             self._events[event_id] = (model, raw)
             self._keys.setdefault(model, KeySet()).add((t, event_id))

@@ -37,7 +37,7 @@ class Namespace:
 
 @contextmanager
 def namespaces(count: int) -> Iterator[Sequence[Namespace]]:
-    """`count` namespaces joined by a bridge in one more; the machine's own network is left alone."""
+    """`count` namespaces joined by a bridge in one more, away from the machine's own network."""
     tag = f"dn{secrets.token_hex(3)}"
     bridge = f"{tag}sw"
     made: list[Namespace] = []

@@ -225,14 +225,28 @@ def test_hostile_bytes_cost_no_more_reads_than_they_have_bytes(
     assert counted.seen <= reads_max
 
 
+@pytest.mark.parametrize(
+    "head", ["18", "1903", "1b00000001", "59", "7a000102", "99ff", "b9ff", "f93c"]
+)
+def test_a_head_without_its_argument_is_called_cut_short(head: str) -> None:
+    with pytest.raises(Malformed, match="cut short"):
+        canonical.decode_untrusted(bytes.fromhex(head))
+
+
+def test_what_follows_a_value_is_called_that() -> None:
+    with pytest.raises(Malformed, match="bytes after the value"):
+        canonical.decode_untrusted(b"\x01\x01")
+
+
 def test_a_scan_of_any_prefix_ends_inside_it_or_is_refused() -> None:
     whole = canonical.encode(
         [1, "text" * 10, b"x" * 300, {"a": 1.5, "b": [None, -500]}, Sealed(EPOCH, SALT, b"c" * 40)]
     )
     assert canonical.scan_untrusted(whole) == len(whole)
     for length in range(len(whole)):
-        with pytest.raises(Malformed):
+        with pytest.raises(Malformed) as refusal:
             canonical.scan_untrusted(whole[:length])
+        assert refusal.value.reason is Reason.NOT_CANONICAL
 
 
 def test_a_scan_begins_where_it_is_told_and_ignores_what_follows() -> None:

@@ -52,6 +52,41 @@ def test_published_bytes_are_refused_for_the_published_reason(vector: dict[str, 
     assert refusal.value.reason.value == vector["reason"], vector["why"]
 
 
+# What a scan lets pass: text that is not UTF-8, floats wider than need be, and whatever follows.
+_LEFT_TO_DECODING = [
+    "61ff",
+    "62c328",
+    "62c080",
+    "63eda080",
+    "64f4908080",
+    "61c3",
+    "a161ff00",
+    "fb3ff8000000000000",
+    "fa3fc00000",
+    "fa00000000",
+    "fa7f800000",
+    "fb7ff0000000000000",
+    "fb40f86a0000000000",
+    "0000",
+    "f6f6",
+]
+
+
+def test_a_scan_alone_refuses_all_but_what_is_left_to_decoding() -> None:
+    passed = []
+    for vector in _FILE["refused"]:
+        try:
+            canonical.scan_untrusted(bytes.fromhex(vector["bytes"]))
+        except InvalidEvent as refusal:
+            given = refusal.reason.value
+            assert given == vector["reason"], vector["why"]
+        else:
+            passed.append(vector["bytes"])
+    followed = [data for data in passed if data.startswith("d0")]
+    assert [data[-2:] for data in followed] == ["00"]  # a byte after a sealed value
+    assert set(passed) - set(followed) == set(_LEFT_TO_DECODING)
+
+
 def test_every_reason_a_decoder_gives_is_among_the_published_ones() -> None:
     published = {vector["reason"] for vector in _FILE["refused"]}
     assert published == {"EV-6/value", "EV-7/depth", "EV-8/canonical"}  # size: too long for a file

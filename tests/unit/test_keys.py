@@ -106,7 +106,7 @@ def test_signing_twice_gives_the_same_signature() -> None:
 def test_a_signature_of_another_size_is_refused(size: int) -> None:
     key = SigningKey(SEED)
     signature = (key.sign(b"data") * 3)[:size]
-    with pytest.raises(BadSignature) as refusal:
+    with pytest.raises(BadSignature, match=f"{size} bytes") as refusal:
         verify(key.public, signature, b"data")
     assert refusal.value.reason is Reason.SIGNATURE
 

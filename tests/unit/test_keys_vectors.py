@@ -142,6 +142,18 @@ def test_the_library_alone_accepts_what_we_refuse() -> None:
         assert not verdict(identity, identity + bytes(32), data)
 
 
+def test_s_is_below_the_group_order_by_our_own_check() -> None:
+    """Both libraries check it too; this pins that ours comes first and begins at L exactly."""
+    key, data = SigningKey(bytes(32)), b"data"
+    nonce = key.sign(data)[:32]
+    for s in (edwards.L, edwards.L + 1, 2**253, 2**256 - 1):
+        with pytest.raises(BadSignature, match="S is not below the group order"):
+            verify(key.public, nonce + s.to_bytes(32, "little"), data)
+    for s in (0, edwards.L - 1):
+        with pytest.raises(BadSignature, match="does not verify"):
+            verify(key.public, nonce + s.to_bytes(32, "little"), data)
+
+
 @pytest.mark.parametrize("public", SMALL_ORDER, ids=bytes.hex)
 def test_a_signing_key_of_small_order_is_refused_in_all_its_spellings(public: bytes) -> None:
     with pytest.raises(BadSignature) as refusal:

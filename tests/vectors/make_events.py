@@ -519,7 +519,10 @@ def refused_values() -> dict[str, tuple[str, bytes]]:
         "a value of -2^63 - 1": (value, raw_value(b"\x3b\x80" + bytes(7))),
         "a value that is a bignum": (value, raw_value(b"\xc2\x41\x01")),
         "a value with a date tag": (value, raw_value(b"\xc0\x61a")),
-        "a value with tag 16 that is no sealed value": (value, raw_value(b"\xd0\x83\x40\xa0\x40")),
+        "a value with tag 16 that is no sealed value": (
+            value,
+            raw_value(b"\xd0\x83\x58\x39" + bytes(57) + b"\xa0\x58\x20" + bytes(32)),
+        ),
         "a value of bad UTF-8": (value, raw_value(b"\x61\xff")),
         "a map with a number for a key": (value, raw_value(b"\xa1\x01\x01")),
         "a sealed value inside an array": (value, on_person([[SET, "x", [inside]]])),
