@@ -18,7 +18,8 @@ from dinemic.config import Config
 from dinemic.node import Node
 from dinemic_engine import canonical
 from dinemic_engine.canonical import Value
-from dinemic_engine.event import SUITE_X25519, Create, Event, Policy, Set, sign_event
+from dinemic_engine.event import Event, sign_event
+from dinemic_engine.ops import SUITE_X25519, Create, Policy, Set
 from dinemic_engine.ids import EventId, ObjectId, parse_db_id_untrusted
 from dinemic_engine.keys import SealingKey, SigningKey, verify
 

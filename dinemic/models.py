@@ -11,7 +11,7 @@ from dinemic.node import Edit
 from dinemic_engine import canonical
 from dinemic_engine.canonical import Sealed, Value
 from dinemic_engine.errors import InvalidEvent
-from dinemic_engine.event import ADMIN, READ, UPDATE, Op, Policy, Remove
+from dinemic_engine.ops import ADMIN, READ, UPDATE, Op, Policy, Remove
 from dinemic_engine.ids import (
     AuthorId,
     ObjectId,

@@ -37,19 +37,8 @@ from dinemic_engine.errors import (
     UpdateRejected,
     UsageError,
 )
-from dinemic_engine.event import (
-    READ,
-    SUITE_X25519,
-    UPDATE,
-    Create,
-    Event,
-    Grant,
-    Op,
-    Policy,
-    Set,
-    open_envelope_untrusted,
-    read_event_untrusted,
-)
+from dinemic_engine.event import Event, open_envelope_untrusted, read_event_untrusted
+from dinemic_engine.ops import READ, SUITE_X25519, UPDATE, Create, Grant, Op, Policy, Set
 from dinemic_engine.ids import AuthorId, ObjectId, db_id, short, to_text
 from dinemic_engine.keys import SigningKey
 from dinemic_engine.ledger import (

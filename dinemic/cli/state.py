@@ -29,7 +29,8 @@ from dinemic.logs import printable
 from dinemic_engine import sealing
 from dinemic_engine.canonical import Sealed, Value
 from dinemic_engine.errors import DinemicError, NotOwned, Unreadable
-from dinemic_engine.event import ROLES, Event
+from dinemic_engine.event import Event
+from dinemic_engine.ops import ROLES
 from dinemic_engine.ids import AuthorId, ObjectId, db_id, from_text_untrusted, short, to_text
 from dinemic_engine.replay import LeftOut, refold, upto
 from dinemic_engine.types import register

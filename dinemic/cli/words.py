@@ -18,20 +18,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple, assert_never
 
 from dinemic_engine.canonical import Sealed, Value
-from dinemic_engine.event import (
-    ADMIN,
-    READ,
-    ROLES,
-    UPDATE,
-    Create,
-    Delete,
-    Epoch,
-    Grant,
-    Op,
-    Policy,
-    Remove,
-    Set,
-)
+from dinemic_engine.ops import ADMIN, READ, ROLES, UPDATE, Create, Delete, Epoch, Grant, Op, Policy, Remove, Set
 from dinemic_engine.ids import ObjectId, db_id, short, to_text
 from dinemic_engine.view import View
 

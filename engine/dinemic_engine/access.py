@@ -1,38 +1,58 @@
-"""Who may do what, judged from an event and its past alone (AUTH-1, AUTH-2, AUTH-5, AUTH-6).
+"""Who may do what: AUTH-1 to AUTH-6, judged from the log alone.
 
-The owner (the key that signed the genesis) may do everything. An admin may change fields, grant
-read and update, make epochs and remove; only the owner makes admins. An updater may change fields,
-make epochs and remove. Being allowed to read opens sealed values and nothing else.
+Owner > admin > {update, read}. The owner (the key that signed the genesis) may do everything. An
+admin may grant and revoke read and update, and all an updater may. An updater may change fields,
+make epochs and remove. Being allowed to read opens sealed values and nothing else. Only the owner
+makes and ends admins and changes the policy, so equals cannot remove each other and there is no
+cycle to arbitrate.
 
-A grant counts for an event only if it is in the event's past. What an author had not seen gives no
-right, so every node that has the event (and, by ORD-1, its past) comes to the same verdict, in
-whatever order things arrived (I-03).
+The rule (AUTH-4), for an event e by A that needs a role:
+
+    e stands  <=>  A is the owner, or there is a grant g of the role to A with
+                     g in past(e),  g stands,  and
+                     for every revocation r of that role of A with g in past(r) that stands:
+                       e in past(r)
+
+A revocation keeps exactly what the revoker had seen; all else by that writer is void, however it
+is dated. A grant that a revocation had not seen survives it (AUTH-3).
+
+The same question is asked twice. *T1* asks it of past(e) alone (``scope`` is e): the answer never
+changes, and a no refuses the event for ever. *T2* asks it of the whole log: the answer moves with
+what is learnt, and a no makes the event void, kept in the log without effect. Grants and
+revocations of update and read stand by their author's admin grant, those of admins are the owner's
+and always stand, so the recursion is two deep.
+
+In an open field anybody may write; the grant is then the policy in force in past(e), and closing
+the field is a revocation of everybody, which cuts the same way (AUTH-5).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from dinemic_engine.canonical import Sealed
+from dinemic_engine.canonical import Sealed, decode_untrusted
 from dinemic_engine.errors import Reason, Unauthorized
-from dinemic_engine.event import (
+from dinemic_engine.event import Event
+from dinemic_engine.ids import AuthorId, EventId, ObjectId, short
+from dinemic_engine.log import covers
+from dinemic_engine.ops import (
     ADMIN,
     READ,
     UPDATE,
-    Create,
     Delete,
     Epoch,
-    Event,
     Grant,
     Op,
+    Policy,
     Remove,
+    Revoke,
     Set,
+    SetPolicy,
+    read_policy,
 )
-from dinemic_engine.ids import AuthorId, EventId, ObjectId, short
-from dinemic_engine.log import covers
 from dinemic_engine.store import keyspace
-from dinemic_engine.store.keyspace import ObjectRow, Place
+from dinemic_engine.store.keyspace import AUTHORIZED, CLOSED, REVOKED, Act, ObjectRow, Place
 from dinemic_engine.store.overlay import Readable
 
 WRITERS: Final = (UPDATE, ADMIN)
@@ -44,14 +64,19 @@ class Granted(NamedTuple):
 
     role: int
     author: AuthorId
+    """Whom it authorizes."""
     subject: ObjectId
     suite: int
     sealing: bytes
-    t: int
-    event: EventId
-    op: int
-    chain: int
-    seq: int
+    act: Act
+
+    @property
+    def event(self) -> EventId:
+        """The event that holds it."""
+        return EventId(self.act.event)
+
+
+# -- T1: admission --------------------------------------------------------------------------------
 
 
 def judge(rows: Readable, row: ObjectRow, event: Event, place: Place) -> bool:
@@ -60,20 +85,19 @@ def judge(rows: Readable, row: ObjectRow, event: Event, place: Place) -> bool:
     Raises:
         Unauthorized: the event is refused, by every node and for ever (T1).
     """
-    if event.author == row.owner:
-        writer = True
-        if any(type(op) is Grant and op.signing == row.owner for op in event.ops):
-            raise Unauthorized(Reason.OWNER_GRANT, "the owner needs and takes no grant")
-    else:
-        writer = holds(rows, place, event.author, WRITERS)
-        grants_any = any(type(op) is Grant for op in event.ops)
-        admin = grants_any and holds(rows, place, event.author, GRANTERS)
-        for op in event.ops:
-            _judge_op(row, event.author, op, writer=writer, admin=admin)
+    authorized, refusal = _stands(rows, row, event, place, place)
+    if refusal is not None:
+        raise Unauthorized(refusal, f"by {short(event.author)}")
+    for op in event.ops:
+        if isinstance(op, Grant | Revoke):
+            if event.author != row.owner and op.role == ADMIN:
+                raise Unauthorized(Reason.ADMIN_BY_ADMIN, "only the owner makes and ends admins")
+            if op.signing == row.owner:
+                raise Unauthorized(Reason.OWNER_GRANT, "the owner's rights are not given or taken")
     _check_recipients(rows, row, event, place)
-    if not row.policy.is_open:
-        _check_epochs(rows, event, place)
-    return writer
+    if not policy_at(rows, row, place)[0].is_open:
+        _check_epochs(rows, row, event, place)
+    return authorized
 
 
 def judge_in_genesis(event: Event, op: Op) -> None:
@@ -83,34 +107,161 @@ def judge_in_genesis(event: Event, op: Op) -> None:
         Unauthorized: the owner grants itself a role.
     """
     if isinstance(op, Grant) and op.signing == event.author:
-        raise Unauthorized(Reason.OWNER_GRANT, "the owner needs and takes no grant")
+        raise Unauthorized(Reason.OWNER_GRANT, "the owner's rights are not given or taken")
 
 
-def _judge_op(row: ObjectRow, author: AuthorId, op: Op, *, writer: bool, admin: bool) -> None:
-    """Check one op of an author who is not the owner."""
-    match op:
-        case Set() | Delete():
-            if not writer and not row.policy.opens(op.field):
-                raise Unauthorized(Reason.UNAUTHORIZED, f"{short(author)} holds no update grant")
-        case Grant(role=role):
-            if not admin:
-                raise Unauthorized(
-                    Reason.ACCESS_CHANGE, f"{short(author)} is no admin and cannot grant"
-                )
-            if role == ADMIN:
-                raise Unauthorized(Reason.ADMIN_BY_ADMIN, "only the owner makes admins")
-            if op.signing == row.owner:
-                raise Unauthorized(Reason.OWNER_GRANT, "the owner needs and takes no grant")
-        case Epoch():
-            if not writer:
-                raise Unauthorized(Reason.ACCESS_CHANGE, f"{short(author)} may not make an epoch")
-        case Remove():
-            if not writer:
-                raise Unauthorized(
-                    Reason.REMOVE_BY_STRANGER, f"{short(author)} holds no update grant"
-                )
-        case Create():  # T0 lets CREATE into a genesis only, and its author is the owner
-            raise AssertionError("CREATE outside of a genesis")
+# -- T2: verdict ----------------------------------------------------------------------------------
+
+
+def verdict(rows: Readable, row: ObjectRow, event: Event, place: Place) -> int:
+    """The flags of an admitted event by the whole log as it is now (T2).
+
+    `AUTHORIZED`, none (a stranger's write in an open field), `REVOKED` or `CLOSED` (both void).
+    """
+    authorized, refusal = _stands(rows, row, event, place, None)
+    if refusal is None:
+        return AUTHORIZED if authorized else 0
+    opened, _ = policy_at(rows, row, place)
+    written = [op.field for op in event.ops if isinstance(op, Set | Delete)]
+    if len(written) == len(event.ops) and all(opened.opens(field) for field in written):
+        return CLOSED
+    return REVOKED
+
+
+def _stands(
+    rows: Readable, row: ObjectRow, event: Event, place: Place, scope: Place | None
+) -> tuple[bool, Reason | None]:
+    """(authorized, why it does not stand) by the rule at the top, in `scope` or the whole log."""
+    author = event.author
+    if author == row.owner:
+        return True, None
+    writer = admin = False
+    if grant_for(rows, row, place, author, WRITERS, scope, event.id) is not None:
+        writer = True
+    for op in event.ops:
+        match op:
+            case Set() | Delete():
+                if not writer and not _is_open(rows, row, place, op.field, scope):
+                    return False, Reason.UNAUTHORIZED
+            case Grant() | Revoke():
+                if not admin:
+                    if grant_for(rows, row, place, author, GRANTERS, scope, event.id) is None:
+                        return False, Reason.ACCESS_CHANGE
+                    admin = True
+            case SetPolicy():
+                return False, Reason.POLICY_BY_OWNER
+            case Epoch():
+                if not writer:
+                    return False, Reason.ACCESS_CHANGE
+            case Remove():
+                if not writer:
+                    return False, Reason.REMOVE_BY_STRANGER
+            case _:
+                raise AssertionError("CREATE outside of a genesis, which T0 refuses")
+    return writer, None
+
+
+def grant_for(
+    rows: Readable,
+    row: ObjectRow,
+    at: Place,
+    author: AuthorId,
+    roles: tuple[int, ...],
+    scope: Place | None,
+    event: EventId | None = None,
+) -> Granted | None:
+    """The first grant by which `author` stands at `at`; grants of `event` itself do not count."""
+    for role in roles:
+        for grant in _granted(rows, at.no, author, role):
+            if (
+                grant.act.event != event
+                and covers(rows, at, grant.act.chain, grant.act.seq)
+                and _act_stands(rows, row, grant.act, scope)
+                and not (row.cuts and _is_cut(rows, row, at, grant, scope))
+            ):
+                return grant
+    return None
+
+
+def _is_cut(rows: Readable, row: ObjectRow, at: Place, grant: Granted, scope: Place | None) -> bool:
+    """Whether a revocation that ends `grant` stands and had not seen `at`."""
+    for revoke in revokes(rows, at.no, grant.author, grant.role):
+        if (
+            (scope is None or covers(rows, scope, revoke.chain, revoke.seq))
+            and revoke.event != grant.act.event
+            and covers(rows, revoke.place, grant.act.chain, grant.act.seq)
+            and not covers(rows, revoke.place, at.chain, at.seq)
+            and _act_stands(rows, row, revoke, scope)
+        ):
+            return True
+    return False
+
+
+def _act_stands(rows: Readable, row: ObjectRow, act: Act, scope: Place | None) -> bool:
+    """Whether a grant or revocation stands: the owner's does, an admin's by the admin's grant."""
+    if act.by == row.owner:
+        return True
+    by, event = AuthorId(act.by), EventId(act.event)
+    return grant_for(rows, row, act.place, by, GRANTERS, scope, event) is not None
+
+
+def holder(rows: Readable, row: ObjectRow, no: int, author: AuthorId, role: int) -> Granted | None:
+    """The last grant of a role that `author` holds now, by all that is known; None if none."""
+    found = None
+    for grant in _granted(rows, no, author, role):
+        if _act_stands(rows, row, grant.act, None) and not any(
+            revoke.event != grant.act.event
+            and covers(rows, revoke.place, grant.act.chain, grant.act.seq)
+            and _act_stands(rows, row, revoke, None)
+            for revoke in revokes(rows, no, author, role)
+        ):
+            found = grant
+    return found
+
+
+# -- policy ---------------------------------------------------------------------------------------
+
+
+def policies(rows: Readable, no: int) -> Iterator[tuple[Act, Policy]]:
+    """The changes of policy, the last in the order first."""
+    prefix = keyspace.of_object(b"Y", no)
+    for key, value in rows.scan(prefix, keyspace.after(prefix), reverse=True):
+        act, rest = keyspace.unpack_act(key, value)
+        yield act, read_policy(decode_untrusted(rest))
+
+
+def policy_at(rows: Readable, row: ObjectRow, at: Place) -> tuple[Policy, Act | None]:
+    """The policy in force in the past of `at`, and what set it (None: the genesis)."""
+    if row.cuts:
+        for act, policy in policies(rows, at.no):
+            if covers(rows, at, act.chain, act.seq):
+                return policy, act
+    return row.policy, None
+
+
+def policy_now(rows: Readable, row: ObjectRow, no: int) -> Policy:
+    """The policy that is last in the order."""
+    return (
+        next((policy for _, policy in policies(rows, no)), row.policy) if row.cuts else row.policy
+    )
+
+
+def _is_open(rows: Readable, row: ObjectRow, at: Place, field: str, scope: Place | None) -> bool:
+    """Whether a stranger's write to `field` at `at` stands (AUTH-5)."""
+    policy, source = policy_at(rows, row, at)
+    if not policy.opens(field):
+        return False
+    if scope is not None or not row.cuts:
+        return True
+    return not any(
+        not closing.opens(field)
+        and not covers(rows, act.place, at.chain, at.seq)
+        and (source is None or covers(rows, act.place, source.chain, source.seq))
+        for act, closing in policies(rows, at.no)
+    )
+
+
+# -- sealing --------------------------------------------------------------------------------------
 
 
 def _check_recipients(rows: Readable, row: ObjectRow, event: Event, place: Place) -> None:
@@ -121,79 +272,96 @@ def _check_recipients(rows: Readable, row: ObjectRow, event: Event, place: Place
     readers: set[bytes] = {
         op.signing for op in event.ops if isinstance(op, Grant) and op.role == READ
     }
-    readers.add(row.owner)
     for epoch in epochs:
         for reader, _ in epoch.recipients:
             if reader not in readers:
-                if not holds(rows, place, reader, (READ,)):
+                if not _reads(rows, row, place, reader):
                     raise Unauthorized(Reason.EPOCH_READERS, f"{short(reader)} is no reader")
                 readers.add(reader)
 
 
-def _check_epochs(rows: Readable, event: Event, place: Place) -> None:
-    """A sealed value in a closed object names an epoch its author had seen, or makes (SEAL-3)."""
+def _check_epochs(rows: Readable, row: ObjectRow, event: Event, place: Place) -> None:
+    """A sealed value in a closed object names an epoch that only readers can open (SEAL-3).
+
+    Its author had seen the epoch or makes it, and knew of nobody who has its key (a recipient, or
+    whoever made it) and is no reader any more.
+    """
     named = [op.value.epoch for op in event.ops if type(op) is Set and type(op.value) is Sealed]
     if not named:
         return
     made = {op.commit for op in event.ops if isinstance(op, Epoch)}
     for commit in dict.fromkeys(named):
-        if commit not in made and not _knows_epoch(rows, place, commit):
-            raise Unauthorized(Reason.EPOCH_UNKNOWN, f"epoch {short(commit)} is not in the past")
+        if commit not in made:
+            _check_epoch(rows, row, event.author, place, commit)
 
 
-def _knows_epoch(rows: Readable, at: Place, commit: bytes) -> bool:
-    """Whether an EPOCH op of that commitment is in the past of `at`."""
-    prefix = keyspace.epochs_prefix(at.no, commit)
-    for _, stored in rows.scan(prefix, keyspace.after(prefix)):
-        chain, seq, _ = keyspace.unpack_epoch(stored)
-        if covers(rows, at, chain, seq):
-            return True
-    return False
+def _check_epoch(
+    rows: Readable, row: ObjectRow, author: AuthorId, place: Place, commit: bytes
+) -> None:
+    prefix = keyspace.epochs_prefix(place.no, commit)
+    acts = [keyspace.unpack_act(*found)[0] for found in rows.scan(prefix, keyspace.after(prefix))]
+    known = [act for act in acts if covers(rows, place, act.chain, act.seq)]
+    if not known:
+        raise Unauthorized(Reason.EPOCH_UNKNOWN, f"epoch {short(commit)} is not in the past")
+    for act in known:
+        if act.by != author and not _reads(rows, row, place, AuthorId(act.by)):
+            raise Unauthorized(Reason.EPOCH_READERS, f"{short(act.by)} made the epoch, reads not")
+    if row.cuts:
+        for reader in revoked(rows, place.no, READ):
+            prefix = keyspace.recipients_prefix(place.no, commit, reader)
+            found = (
+                keyspace.unpack_act(*each) for each in rows.scan(prefix, keyspace.after(prefix))
+            )
+            has_key = any(covers(rows, place, act.chain, act.seq) for act, _ in found)
+            if has_key and not _reads(rows, row, place, reader):
+                raise Unauthorized(Reason.EPOCH_READERS, f"{short(reader)} is no reader any more")
 
 
-def holds(rows: Readable, at: Place, author: AuthorId, roles: Sequence[int]) -> bool:
-    """Whether a grant of one of `roles` to `author` is in the past of `at`."""
-    return grant_for(rows, at, author, roles) is not None
+def _reads(rows: Readable, row: ObjectRow, place: Place, reader: AuthorId) -> bool:
+    """Whether `reader` is the owner or was granted reading in the past of `place` (SEAL-2)."""
+    return reader == row.owner or (grant_for(rows, row, place, reader, (READ,), place) is not None)
 
 
-def grant_for(
-    rows: Readable,
-    at: Place,
-    author: AuthorId,
-    roles: Sequence[int],
-    *,
-    event: EventId | None = None,
-) -> Granted | None:
-    """The first such grant by role, then order, or None; grants of `event` itself do not count."""
-    for role in roles:
-        prefix = keyspace.grants_prefix(at.no, author, role)
-        for key, value in rows.scan(prefix, keyspace.after(prefix)):
-            grant = _granted(key, value)
-            if grant.event != event and covers(rows, at, grant.chain, grant.seq):
-                return grant
-    return None
+# -- rows -----------------------------------------------------------------------------------------
 
 
 def grants(rows: Readable, no: int, role: int | None = None) -> list[Granted]:
     """Every grant of an object, by author, role and order; of one role if asked."""
     prefix = keyspace.of_object(b"G", no)
-    found = [_granted(key, value) for key, value in rows.scan(prefix, keyspace.after(prefix))]
+    found = (_read_grant(*found) for found in rows.scan(prefix, keyspace.after(prefix)))
     return [grant for grant in found if role is None or grant.role == role]
 
 
-def _granted(key: bytes, value: bytes) -> Granted:
-    author, role = keyspace.grant_key_subject(key)
-    t, event_id, op = keyspace.write_key_order(key)
-    chain, seq, subject, suite, sealing = keyspace.unpack_grant(value)
-    return Granted(
-        role,
-        AuthorId(author),
-        ObjectId(subject),
-        suite,
-        sealing,
-        t,
-        EventId(event_id),
-        op,
-        chain,
-        seq,
-    )
+def _granted(rows: Readable, no: int, author: AuthorId, role: int) -> Iterator[Granted]:
+    prefix = keyspace.acts_prefix(b"G", no, author, role)
+    for key, value in rows.scan(prefix, keyspace.after(prefix)):
+        yield _read_grant(key, value)
+
+
+def _read_grant(key: bytes, value: bytes) -> Granted:
+    author, role = keyspace.act_subject(key)
+    act, rest = keyspace.unpack_act(key, value)
+    subject, suite, sealing = keyspace.unpack_holder(rest)
+    return Granted(role, AuthorId(author), ObjectId(subject), suite, sealing, act)
+
+
+def revokes(rows: Readable, no: int, author: AuthorId, role: int) -> Iterator[Act]:
+    """The revocations of a role of an author, in order."""
+    prefix = keyspace.acts_prefix(b"K", no, author, role)
+    for key, value in rows.scan(prefix, keyspace.after(prefix)):
+        yield keyspace.unpack_act(key, value)[0]
+
+
+def revoked(rows: Readable, no: int, role: int) -> list[AuthorId]:
+    """The authors of whom a revocation of `role` was ever admitted."""
+    prefix = keyspace.of_object(b"K", no)
+    found = (keyspace.act_subject(key) for key, _ in rows.scan(prefix, keyspace.after(prefix)))
+    return list(dict.fromkeys(AuthorId(author) for author, kind in found if kind == role))
+
+
+def holders(rows: Readable, no: int, role: int) -> Iterator[tuple[AuthorId, ObjectId, int, bytes]]:
+    """(signing key, object, suite, sealing key) of everybody who holds `role` now."""
+    prefix = keyspace.of_object(b"D", no) + bytes((role,))
+    for key, value in rows.scan(prefix, keyspace.after(prefix)):
+        subject, suite, sealing = keyspace.unpack_holder(value)
+        yield AuthorId(key[-32:]), ObjectId(subject), suite, sealing

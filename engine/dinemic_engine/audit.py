@@ -26,11 +26,12 @@ from struct import Struct
 from typing import Final, NamedTuple
 
 from dinemic_engine.errors import InvalidEvent
-from dinemic_engine.event import Create, Event, open_event_untrusted
+from dinemic_engine.event import Event, open_event_untrusted
 from dinemic_engine.findings import WORDS, Finding, Findings, hex_of, name_of
 from dinemic_engine.ids import ID_BYTES, ObjectId, short
 from dinemic_engine.ledger import Admitted, Ledger, Orphan, Refused
 from dinemic_engine.limits import T_US_MAX
+from dinemic_engine.ops import Create
 from dinemic_engine.ranges import id_term
 from dinemic_engine.store import Store, keyspace
 from dinemic_engine.store.keyspace import Tip

@@ -30,6 +30,7 @@ class Reason(enum.Enum):
     WRONG_OBJECT = "ORD-1/object"
     CLOCK = "ORD-2/clock"
     UNAUTHORIZED = "AUTH-5/closed"
+    POLICY_BY_OWNER = "AUTH-5/policy"
     ACCESS_CHANGE = "AUTH-5/access"
     ADMIN_BY_ADMIN = "AUTH-1/admin"
     OWNER_GRANT = "AUTH-2/owner"

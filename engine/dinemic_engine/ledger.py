@@ -21,15 +21,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
-from dinemic_engine import access, log, order, state
+from dinemic_engine import access, log, order, state, verdicts
 from dinemic_engine.errors import BrokenChain, InvalidEvent, Reason, StoreCorrupt
-from dinemic_engine.event import Create, Event, Op, open_envelope_untrusted, sign_event
+from dinemic_engine.event import Event, open_envelope_untrusted, sign_event
 from dinemic_engine.ids import EventId, ObjectId, short
 from dinemic_engine.keys import SigningKey
 from dinemic_engine.limits import PARENTS_MAX
+from dinemic_engine.ops import Create, Op
 from dinemic_engine.ranges import id_term
 from dinemic_engine.store import Store, keyspace
-from dinemic_engine.store.keyspace import AUTHORIZED, ObjectRow, Place, Tip
+from dinemic_engine.store.keyspace import AUTHORIZED, VOID, ObjectRow, Place, Tip
 from dinemic_engine.store.overlay import Overlay
 
 _CACHED_OBJECTS: Final = 16_384
@@ -38,11 +39,26 @@ _CACHED_OBJECTS: Final = 16_384
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """The event enters the log; `authorized` is AUTH-5's flag."""
+    """The event enters the log, with effect or without."""
 
     event: Event
     model: str
-    authorized: bool
+    flags: int
+    """`keyspace.AUTHORIZED`, or why it is void: `REVOKED` (AUTH-4) or `CLOSED` (AUTH-5)."""
+    inert: bool = False
+    """Void, and nothing effective was built on it: it is not passed on (REC-1)."""
+    flipped: tuple[tuple[Event, int], ...] = ()
+    """Events whose verdict it changed, with their flags now."""
+
+    @property
+    def authorized(self) -> bool:
+        """AUTH-5's flag."""
+        return bool(self.flags & AUTHORIZED)
+
+    @property
+    def void(self) -> bool:
+        """Whether it has no effect (T2)."""
+        return bool(self.flags & VOID)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,25 +243,35 @@ class Ledger:
             row = self._object(proposal, event, no)
             placement = log.place(rows, no, event, parents, row.chains)
             trial = Overlay(rows, placement.rows)
-            authorized = access.judge(trial, row, event, placement.place)
+            flags = AUTHORIZED if access.judge(trial, row, event, placement.place) else 0
+            if row.cuts and event.author != row.owner:
+                flags = access.verdict(trial, row, event, placement.place)
         else:
             for op in event.ops:
                 access.judge_in_genesis(event, op)
             no, row = self._new_object(proposal, event)
             placement = log.place(rows, no, event, parents, 0)
-            authorized = True
-        place = placement.place
-        if authorized:
-            place = place._replace(flags=AUTHORIZED)
+            flags = AUTHORIZED
+        place = placement.place._replace(flags=flags)
         rows.rows.update(placement.rows)
-        changed = state.advance(rows, row, place, event, authorized=authorized)
+        self._write_event(proposal, event, place, row.model_no)
+        changed = row
         if placement.chains != row.chains:
             changed = changed._replace(chains=placement.chains)
-        if changed is not row or not parents:
-            rows.rows[keyspace.object_row_key(no)] = changed.pack()
-        proposal.objects[event.object] = (no, changed)
-        self._write_event(proposal, event, place, row.model_no)
-        return Admitted(event, row.model, authorized)
+        changed = state.keep_facts(rows, changed, place, event)
+        if not flags & VOID:
+            authorized = bool(flags & AUTHORIZED)
+            changed = state.advance(rows, changed, place, event, authorized=authorized)
+        changes = verdicts.settle(rows, changed, event, place)
+        for order in changes.inert:
+            self._recount(proposal, row.model_no, order, -1)
+        for order in changes.revived:
+            self._recount(proposal, row.model_no, order, +1)
+        if changes.row is not row or not parents:
+            rows.rows[keyspace.object_row_key(no)] = changes.row.pack()
+        proposal.objects[event.object] = (no, changes.row)
+        inert = bool(changes.inert) and (event.t, event.id) in changes.inert
+        return Admitted(event, row.model, flags, inert, tuple(changes.flipped))
 
     def _object(self, proposal: Proposal, event: Event, no: int) -> ObjectRow:
         """The row of object number `no`, which the parents belong to and the event must name."""
@@ -285,6 +311,8 @@ class Ledger:
             create.sealing,
             create.policy,
             0,
+            0,
+            0,
             b"",
         )
         return no, row
@@ -306,9 +334,16 @@ class Ledger:
         rows[keyspace.arrival_key(seq)] = arrival
         rows[keyspace.event_key(place.no, event.t, event.id)] = event.raw
         rows[keyspace.place_key(event.id)] = place.pack()
-        rows[keyspace.range_key(model_no, event.t, event.id)] = b""
+        self._recount(proposal, model_no, (event.t, event.id), +1)
+
+    def _recount(
+        self, proposal: Proposal, model_no: int, order: tuple[int, bytes], by: int
+    ) -> None:
+        """Let an event count in its model's reconciled set (+1), or not (-1)."""
+        key = keyspace.range_key(model_no, *order)
+        proposal.rows.rows[key] = b"" if by > 0 else None
         count, total = self._sum(proposal, model_no)
-        proposal.sums[model_no] = (count + 1, (total + id_term(event.id)) % (1 << 256))
+        proposal.sums[model_no] = (count + by, (total + by * id_term(order[1])) % (1 << 256))
 
     def _sum(self, proposal: Proposal, model_no: int) -> tuple[int, int]:
         known = proposal.sums.get(model_no) or self._sums.get(model_no)

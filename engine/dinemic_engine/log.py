@@ -28,15 +28,15 @@ Source of the idea: version vectors (Parker et al. 1983), chain decomposition of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from dinemic_engine.errors import BrokenChain, Reason
-from dinemic_engine.event import Event
-from dinemic_engine.ids import short
+from dinemic_engine.errors import BrokenChain, Reason, StoreCorrupt
+from dinemic_engine.event import Event, open_envelope_untrusted, read_event_untrusted
+from dinemic_engine.ids import AuthorId, short
 from dinemic_engine.store import keyspace
-from dinemic_engine.store.keyspace import Head, Place
-from dinemic_engine.store.overlay import Readable
+from dinemic_engine.store.keyspace import VOID, Head, Place
+from dinemic_engine.store.overlay import Overlay, Readable
 
 
 class Placement(NamedTuple):
@@ -46,7 +46,7 @@ class Placement(NamedTuple):
     chains: int
     """Chains of the object afterwards."""
     rows: dict[bytes, bytes | None]
-    """The log's own rows: heads, chains and, where it is news, the vector."""
+    """The log's own rows: chains and, where it is news, the vector."""
 
 
 def place(
@@ -92,11 +92,7 @@ def place(
         base = seq
         changed[keyspace.vector_key(no, chain, base)] = keyspace.pack_chains(merged.items())
     changed[own_key] = keyspace.pack_chains(own)
-    named = set(event.parents)
-    heads_value = rows.get(keyspace.heads_key(no))
-    heads = [head for head in keyspace.unpack_heads(heads_value or b"") if head.id not in named]
-    heads.append(Head(event.t, event.id, chain, seq, base))
-    changed[keyspace.heads_key(no)] = keyspace.pack_heads(heads)
+    changed[keyspace.chain_key(no, chain, seq)] = keyspace.pack_order(event.t, event.id)
     return Placement(Place(no, event.t, chain, seq, base, 0), chains, changed)
 
 
@@ -150,6 +146,109 @@ def seen(rows: Readable, no: int, chain: int, base: int, other: int) -> int:
 
 def covers(rows: Readable, event: Place, chain: int, seq: int) -> bool:
     """Whether the event at (`chain`, `seq`) is in the past of `event`, or is it."""
+    return reach(rows, event, chain) >= seq
+
+
+# -- heads ----------------------------------------------------------------------------------------
+# Only effective events are heads. A void one is nobody's parent among honest authors, and by REC-1
+# it is not even passed on unless something effective was built upon it.
+
+
+def heads(rows: Readable, no: int) -> list[Head]:
+    """The effective events that no effective event has in its past."""
+    return keyspace.unpack_heads(rows.get(keyspace.heads_key(no)) or b"")
+
+
+def add_head(rows: Overlay, event: Event, place: Place) -> None:
+    """An effective event was admitted: it is a head, and what it had seen is none any more."""
+    named = set(event.parents)
+    kept = [
+        head
+        for head in heads(rows, place.no)
+        if head.id not in named and not covers(rows, place, head.chain, head.seq)
+    ]
+    kept.append(Head(event.t, event.id, place.chain, place.seq, place.base))
+    rows.rows[keyspace.heads_key(place.no)] = keyspace.pack_heads(kept)
+
+
+def find_heads(rows: Overlay, no: int, chains: int) -> list[Head]:
+    """The heads found anew after verdicts changed; looks at the end of each chain."""
+    last = [head for chain in range(chains) if (head := _last_effective(rows, no, chain))]
+    found = [
+        head
+        for head in last
+        if not any(
+            other is not head
+            and covers(rows, Place(no, other.t, other.chain, other.seq, other.base, 0), *head[2:4])
+            for other in last
+        )
+    ]
+    found.sort()
+    rows.rows[keyspace.heads_key(no)] = keyspace.pack_heads(found)
+    return found
+
+
+def _last_effective(rows: Readable, no: int, chain: int) -> Head | None:
+    for _, t, event_id, place in chain_backwards(rows, no, chain):
+        if not place.flags & VOID:
+            return Head(t, event_id, place.chain, place.seq, place.base)
+    return None
+
+
+def chain_backwards(rows: Readable, no: int, chain: int) -> Iterator[tuple[int, int, bytes, Place]]:
+    """(seq, t, id, place) of a chain's events, the last first."""
+    start, end = keyspace.chain_key(no, chain, 0), keyspace.chain_key(no, chain + 1, 0)
+    for key, value in rows.scan(start, end, reverse=True):
+        t, event_id = keyspace.unpack_order(value)
+        yield int.from_bytes(key[-8:], "big"), t, event_id, place_of(rows, event_id)
+
+
+def place_of(rows: Readable, event_id: bytes) -> Place:
+    """Where an admitted event lies.
+
+    Raises:
+        StoreCorrupt: the store has rows that tell of the event, but not its place.
+    """
+    value = rows.get(keyspace.place_key(event_id))
+    if value is None:
+        raise StoreCorrupt(f"event {short(event_id)} has rows and no place")
+    return keyspace.unpack_place(value)
+
+
+def event_at(rows: Readable, no: int, t: int, event_id: bytes) -> Event:
+    """An admitted event, read back; its signature was checked when it came.
+
+    Raises:
+        StoreCorrupt: the store has rows that tell of the event, but not the event.
+    """
+    raw = rows.get(keyspace.event_key(no, t, event_id))
+    if raw is None:
+        raise StoreCorrupt(f"event {short(event_id)} has rows and is not here")
+    return read_event_untrusted(open_envelope_untrusted(raw), verified=True)
+
+
+def tips_of(rows: Readable, no: int, author: bytes) -> list[tuple[int, int]]:
+    """(chain, seq of its last event) of an author's chains."""
+    value = rows.get(keyspace.chains_key(no, author))
+    return list(keyspace.unpack_chains(value or b""))
+
+
+def authors_of(rows: Readable, no: int) -> list[AuthorId]:
+    """Everybody who wrote to an object, by key."""
+    prefix = keyspace.of_object(b"C", no)
+    return [AuthorId(key[-32:]) for key, _ in rows.scan(prefix, keyspace.after(prefix))]
+
+
+def chain_between(
+    rows: Readable, no: int, chain: int, start: int, end: int
+) -> list[tuple[int, bytes]]:
+    """(t, id) of a chain's events from seq `start` to before `end`, in order."""
+    keys = keyspace.chain_key(no, chain, start), keyspace.chain_key(no, chain, end)
+    return [keyspace.unpack_order(value) for _, value in rows.scan(*keys)]
+
+
+def reach(rows: Readable, event: Place, chain: int) -> int:
+    """How far `event` had seen a chain, itself included; 0 is not at all."""
     if event.chain == chain:
-        return event.seq >= seq
-    return seen(rows, event.no, event.chain, event.base, chain) >= seq
+        return event.seq
+    return seen(rows, event.no, event.chain, event.base, chain)

@@ -34,9 +34,9 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from dinemic_engine import canonical
 from dinemic_engine.canonical import Sealed, Value
 from dinemic_engine.errors import InvalidEvent, Unreadable
-from dinemic_engine.event import SUITE_X25519, Epoch
 from dinemic_engine.ids import AuthorId, short
 from dinemic_engine.keys import SealingKey
+from dinemic_engine.ops import SUITE_X25519, Epoch
 
 EPOCH_KEY_BYTES: Final = 32
 SALT_BYTES: Final = canonical.SALT_BYTES
@@ -129,8 +129,8 @@ def _associated(object_id: bytes, path: bytes, sealed: Sealed) -> bytes:
     return cbor2.dumps(["Encrypt0", canonical.protected_header(sealed), external], canonical=True)
 
 
-def reader_sum(readers_sum: bytes, reader: AuthorId) -> bytes:
-    """`readers_sum` with one more reader in it (keyspace.Sealing)."""
+def reader_sum(readers_sum: bytes, reader: AuthorId, *, leaves: bool = False) -> bytes:
+    """`readers_sum` with one more reader in it, or one less (keyspace.Sealing)."""
     term = int.from_bytes(hashlib.sha256(reader).digest(), "big")
-    total = int.from_bytes(readers_sum, "big") + term
+    total = int.from_bytes(readers_sum, "big") + (-term if leaves else term)
     return (total % (1 << 256)).to_bytes(32, "big")

@@ -11,21 +11,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from dinemic_engine import access, canonical, state
+from dinemic_engine import access, canonical, log, state
 from dinemic_engine.access import Granted
 from dinemic_engine.canonical import Value
 from dinemic_engine.errors import StoreCorrupt, UnknownObject
-from dinemic_engine.event import (
-    Epoch,
-    Event,
-    Set,
-    open_envelope_untrusted,
-    read_event_untrusted,
-)
+from dinemic_engine.event import Event, open_envelope_untrusted, read_event_untrusted
 from dinemic_engine.ids import AuthorId, EventId, ObjectId, short
+from dinemic_engine.ops import Delete, Epoch, Policy, Set
 from dinemic_engine.ranges import HIGHEST, LOWEST, Bound, Fingerprint, Key
 from dinemic_engine.store import Store, keyspace
-from dinemic_engine.store.keyspace import AUTHORIZED, ObjectRow, Place, Sealing, Tip, Written
+from dinemic_engine.store.keyspace import AUTHORIZED, CLOSED, VOID, ObjectRow, Sealing, Tip, Written
 from dinemic_engine.types import register
 
 
@@ -42,11 +37,39 @@ class Reading(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LoggedEvent:
-    """An admitted event with the verdict this node gave it."""
+    """An admitted event with the verdict this node gives it."""
 
     event: Event
     model: str
-    authorized: bool
+    flags: int
+
+    @property
+    def authorized(self) -> bool:
+        """AUTH-5's flag."""
+        return bool(self.flags & AUTHORIZED)
+
+    @property
+    def verdict(self) -> str:
+        """``authorized``, ``unauthorized`` (an open field's stranger) or ``void``."""
+        if self.flags & VOID:
+            return "void"
+        return "authorized" if self.authorized else "unauthorized"
+
+    @property
+    def rule(self) -> str:
+        """Why it is void, or empty."""
+        if self.flags & CLOSED:
+            return "AUTH-5: the field was closed, unseen by the author"
+        return "AUTH-4: the author was revoked, unseen by the author" if self.flags & VOID else ""
+
+
+class Holder(NamedTuple):
+    """Somebody who holds a role."""
+
+    author: AuthorId
+    subject: ObjectId
+    suite: int
+    sealing: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +79,8 @@ class Because:
     reading: Reading
     author: AuthorId
     outcome: str
-    """``wins``, ``superseded`` (in the past of a later write) or ``concurrent`` (smaller key)."""
+    """``wins``, ``superseded`` (in the past of a later write), ``concurrent`` (smaller key) or
+    ``void`` (no effect)."""
     rule: str
     grant: Granted | None
     """None: the author is the owner, or holds no grant (then `reading.authorized` is False)."""
@@ -139,7 +163,10 @@ class View:
         ]
 
     def why(self, object_id: bytes, stored: str) -> list[Because]:
-        """Every effective write of a register, the winner first, each with what decided."""
+        """Every write of a register, the winner first and void ones last, with what decided.
+
+        Grows with the field's history; where somebody was revoked, with the object's.
+        """
         no, row = self.need(object_id)
         standing = {
             (event, op) for _, event, op in register.conflicts(self._store, no, stored.encode())
@@ -147,25 +174,39 @@ class View:
         answers: list[Because] = []
         for t, event_id, op in register.writes(self._store, no, stored.encode()):
             reading = self._reading_at(no, t, event_id, op)
-            event = self.event_at(no, t, event_id)
+            event = log.event_at(self._store, no, t, event_id)
             if not answers:
                 outcome, rule = "wins", "ORD-6: largest (t, id)"
             elif (event_id, op) in standing:
                 outcome, rule = "concurrent", "ORD-6: smaller (t, id), in the past of no write"
             else:
                 outcome, rule = "superseded", "ORD-6: in the past of a later write"
-            grant = None
-            if event.author != row.owner:
-                place = self._place(event_id)
-                grant = access.grant_for(
-                    self._store, place, event.author, access.WRITERS, event=event.id
-                )
+            grant = self._grant_of(row, event)
             answers.append(Because(reading, event.author, outcome, rule, grant))
+        if row.cuts:
+            answers += self._void_writes(no, row, stored)
         return answers
 
+    def _grant_of(self, row: ObjectRow, event: Event) -> Granted | None:
+        """The grant by which the author of an event that stands may write; None for the owner."""
+        if event.author == row.owner:
+            return None
+        place = log.place_of(self._store, event.id)
+        return access.grant_for(
+            self._store, row, place, event.author, access.WRITERS, None, event.id
+        )
+
+    def _void_writes(self, no: int, row: ObjectRow, stored: str) -> Iterator[Because]:
+        for logged in self.history(row.id):
+            if logged.verdict == "void":
+                for index, op in enumerate(logged.event.ops):
+                    if isinstance(op, Set | Delete) and _stored(op) == stored:
+                        reading = self._reading_at(no, logged.event.t, logged.event.id, index)
+                        yield Because(reading, logged.event.author, "void", logged.rule, None)
+
     def _reading_at(self, no: int, t: int, event_id: bytes, op: int) -> Reading:
-        event = self.event_at(no, t, event_id)
-        place = self._place(event_id)
+        event = log.event_at(self._store, no, t, event_id)
+        place = log.place_of(self._store, event_id)
         written = event.ops[op]
         value = written.value if isinstance(written, Set) else None
         authorized = bool(place.flags & AUTHORIZED)
@@ -174,17 +215,26 @@ class View:
     # -- access and sealing -------------------------------------------------------------------
 
     def grants(self, object_id: bytes, role: int | None = None) -> list[Granted]:
-        """Every grant on an object, of one role if asked."""
+        """Every grant ever admitted on an object, standing or not, of one role if asked."""
         no, _ = self.need(object_id)
         return access.grants(self._store, no, role)
 
+    def holders(self, object_id: bytes, role: int) -> list[Holder]:
+        """Everybody but the owner who holds a role now, by signing key."""
+        no, _ = self.need(object_id)
+        return [Holder(*found) for found in access.holders(self._store, no, role)]
+
     def has_role(self, object_id: bytes, author: AuthorId, role: int) -> bool:
-        """Whether `author` is the owner or holds a grant of `role`."""
+        """Whether `author` is the owner or holds `role` now."""
         no, row = self.need(object_id)
         if author == row.owner:
             return True
-        prefix = keyspace.grants_prefix(no, author, role)
-        return next(self._store.scan(prefix, keyspace.after(prefix)), None) is not None
+        return self._store.get(keyspace.holder_key(no, role, author)) is not None
+
+    def policy(self, object_id: bytes) -> Policy:
+        """The access policy that is last in the order."""
+        no, row = self.need(object_id)
+        return access.policy_now(self._store, row, no)
 
     def sealing(self, object_id: bytes) -> Sealing:
         """The readers' sum and the newest epoch of an object."""
@@ -197,18 +247,11 @@ class View:
         prefix = keyspace.epochs_prefix(no, commit)
         for key, _value in self._store.scan(prefix, keyspace.after(prefix)):
             t, event_id, index = keyspace.write_key_order(key)
-            op = self.event_at(no, t, event_id).ops[index]
+            op = log.event_at(self._store, no, t, event_id).ops[index]
             if isinstance(op, Epoch):
                 yield op
 
     # -- events -------------------------------------------------------------------------------
-
-    def event_at(self, no: int, t: int, event_id: bytes) -> Event:
-        """An admitted event by its key."""
-        raw = self._store.get(keyspace.event_key(no, t, event_id))
-        if raw is None:
-            raise StoreCorrupt(f"a row names event {short(event_id)}, which is not there")
-        return load(raw)
 
     def raw(self, event_id: bytes) -> tuple[str, bytes] | None:
         """(model, signed bytes) of an admitted event, or None."""
@@ -227,20 +270,13 @@ class View:
         no, row = self.need(object_id)
         prefix = keyspace.of_object(b"E", no)
         for key, raw in self._store.scan(prefix, keyspace.after(prefix)):
-            place = self._place(key[-32:])
-            yield LoggedEvent(load(raw), row.model, bool(place.flags & AUTHORIZED))
+            place = log.place_of(self._store, key[-32:])
+            yield LoggedEvent(load(raw), row.model, place.flags)
 
     def heads(self, object_id: bytes) -> list[EventId]:
-        """The events no other event names as a parent, sorted."""
+        """The effective events that no effective event has in its past, sorted."""
         no, _ = self.need(object_id)
-        value = self._store.get(keyspace.heads_key(no)) or b""
-        return sorted(EventId(head.id) for head in keyspace.unpack_heads(value))
-
-    def _place(self, event_id: bytes) -> Place:
-        value = self._store.get(keyspace.place_key(event_id))
-        if value is None:
-            raise StoreCorrupt(f"event {short(event_id)} has no place")
-        return keyspace.unpack_place(value)
+        return sorted(EventId(head.id) for head in log.heads(self._store, no))
 
     def tip(self) -> Tip:
         """How much has been admitted."""
@@ -306,3 +342,7 @@ def load(raw: bytes) -> Event:
 def _reading(written: Written) -> Reading:
     value = canonical.decode_untrusted(written.value)
     return Reading(value, False, EventId(written.id), written.t, written.op, written.authorized)
+
+
+def _stored(op: Set | Delete) -> str:
+    return register.stored_key(op.field).decode()

@@ -12,7 +12,8 @@ from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from dinemic_engine.errors import Malformed, Reason
-from dinemic_engine.event import Create, open_event_untrusted
+from dinemic_engine.event import open_event_untrusted
+from dinemic_engine.ops import Create
 from dinemic_engine.ranges import Bound, Fingerprint, Key
 from dinemic_transport.replica import Ingested
 

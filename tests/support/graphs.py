@@ -14,22 +14,8 @@ from dataclasses import dataclass, field
 from hypothesis import strategies as st
 
 from dinemic_engine import canonical
-from dinemic_engine.event import (
-    ADMIN,
-    READ,
-    SUITE_X25519,
-    UPDATE,
-    Create,
-    Delete,
-    Epoch,
-    Event,
-    Grant,
-    Op,
-    Policy,
-    Remove,
-    Set,
-    sign_event,
-)
+from dinemic_engine.event import Event, sign_event
+from dinemic_engine.ops import ADMIN, READ, SUITE_X25519, UPDATE, Create, Delete, Epoch, Grant, Op, Policy, Remove, Set
 from dinemic_engine.ids import AuthorId, EventId, ObjectId
 from dinemic_engine.keys import SealingKey, SigningKey
 from dinemic_engine.ledger import Admitted, Ahead, Duplicate, Ledger, Orphan, Outcome, Refused

@@ -12,7 +12,8 @@ from dinemic.config import Config
 from dinemic.models import DModel
 from dinemic.node import Node
 from dinemic_engine.errors import StoreError
-from dinemic_engine.event import Op, open_event_untrusted, sign_event
+from dinemic_engine.event import open_event_untrusted, sign_event
+from dinemic_engine.ops import Op
 from dinemic_engine.ids import EventId, ObjectId, parse_db_id_untrusted
 from dinemic_engine.keys import SigningKey
 from dinemic_engine.ledger import Ingested

@@ -12,21 +12,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from dinemic_engine import sealing
-from dinemic_engine.event import (
-    ADMIN,
-    READ,
-    SUITE_X25519,
-    UPDATE,
-    Create,
-    Delete,
-    Event,
-    Grant,
-    Op,
-    Policy,
-    Remove,
-    Set,
-    sign_event,
-)
+from dinemic_engine.event import Event, sign_event
+from dinemic_engine.ops import ADMIN, READ, SUITE_X25519, UPDATE, Create, Delete, Grant, Op, Policy, Remove, Set
 from dinemic_engine.ids import AuthorId, EventId, ObjectId
 from dinemic_engine.keys import SealingKey, SigningKey
 from dinemic_engine.ledger import Admitted, Ledger

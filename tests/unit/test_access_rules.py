@@ -9,7 +9,7 @@ import pytest
 
 from dinemic_engine.canonical import Sealed
 from dinemic_engine.errors import Reason
-from dinemic_engine.event import ADMIN, READ, UPDATE, Delete, Epoch, Op, Policy, Remove, Set
+from dinemic_engine.ops import ADMIN, READ, UPDATE, Delete, Epoch, Op, Policy, Remove, Set
 from dinemic_engine.ledger import Ahead, Orphan
 from dinemic_engine.store.memory import MemoryStore
 from support.graphs import (

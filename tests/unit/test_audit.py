@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from dinemic_engine.audit import AuditReport, audit
-from dinemic_engine.event import Create, Grant, Policy, Set, sign_event
+from dinemic_engine.event import sign_event
+from dinemic_engine.ops import Create, Grant, Policy, Set
 from dinemic_engine.findings import WORDS
 from dinemic_engine.ids import EventId
 from dinemic_engine.ledger import Ledger

@@ -13,7 +13,8 @@ import pytest
 from dinemic_engine import sealing
 from dinemic_engine.canonical import Sealed
 from dinemic_engine.errors import InvalidEvent, Reason
-from dinemic_engine.event import Set, open_event_untrusted, sign_event
+from dinemic_engine.event import open_event_untrusted, sign_event
+from dinemic_engine.ops import Set
 from dinemic_engine.ids import AuthorId
 from dinemic_engine.keys import SealingKey, SigningKey
 from dinemic_engine.ledger import Admitted, Ledger, Orphan, Refused

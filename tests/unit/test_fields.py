@@ -12,7 +12,8 @@ import pytest
 import dinemic
 from dinemic.node import Node
 from dinemic_engine.canonical import Sealed, Value
-from dinemic_engine.event import Epoch, Set, open_event_untrusted
+from dinemic_engine.event import open_event_untrusted
+from dinemic_engine.ops import Epoch, Set
 from dinemic_engine.limits import DEPTH_MAX, EVENT_BYTES_MAX
 from support.nodes import acting, exchange, object_id, open_node, opened, raw_events, send, trace
 

@@ -8,14 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from dinemic_engine.errors import Reason, StoreCorrupt, StoreError, StoreFull
-from dinemic_engine.event import (
-    UPDATE,
-    Event,
-    Set,
-    open_envelope_untrusted,
-    open_event_untrusted,
-    sign_event,
-)
+from dinemic_engine.event import Event, open_envelope_untrusted, open_event_untrusted, sign_event
+from dinemic_engine.ops import UPDATE, Set
 from dinemic_engine.ids import ObjectId
 from dinemic_engine.ledger import Admitted, Ahead, Duplicate, Ledger, Orphan, Refused, check_tip
 from dinemic_engine.limits import HOLD_US, PARENTS_MAX

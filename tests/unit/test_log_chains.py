@@ -6,7 +6,8 @@ import pytest
 
 from dinemic_engine import log
 from dinemic_engine.errors import BrokenChain, Reason
-from dinemic_engine.event import ADMIN, UPDATE, Event, Policy, Set
+from dinemic_engine.event import Event
+from dinemic_engine.ops import ADMIN, UPDATE, Policy, Set
 from dinemic_engine.store import keyspace
 from dinemic_engine.store.keyspace import Place
 from support.graphs import CHIEF, CLERK, OWNER, Actor, Site, actor, child, genesis, team

@@ -13,7 +13,8 @@ import dinemic
 import dinemic.node
 from dinemic.node import Node
 from dinemic_engine import limits
-from dinemic_engine.event import Set, open_event_untrusted
+from dinemic_engine.event import open_event_untrusted
+from dinemic_engine.ops import Set
 from dinemic_engine.ids import EventId
 from dinemic_engine.keys import SigningKey
 from dinemic_engine.ledger import Ingested

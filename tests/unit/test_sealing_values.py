@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from dinemic_engine import canonical, sealing
 from dinemic_engine.canonical import Sealed, Value
 from dinemic_engine.errors import InvalidEvent, Unreadable
-from dinemic_engine.event import READ, Epoch, Set, open_event_untrusted
+from dinemic_engine.event import open_event_untrusted
+from dinemic_engine.ops import READ, Epoch, Set
 from dinemic_engine.ids import AuthorId
 from dinemic_engine.keys import SealingKey
 from support.graphs import CHIEF, CLERK, OWNER, READER, STRANGER, Actor, Site, child, genesis, team

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 
 from dinemic_engine import limits
-from dinemic_engine.event import Event, Set
+from dinemic_engine.event import Event
+from dinemic_engine.ops import Set
 from dinemic_engine.waiting import Waiting
 from support.graphs import OWNER, Site, T, child, genesis
 

@@ -17,13 +17,21 @@ rows carry its local number ``no`` (4 bytes, given at admission, never on the wi
 | ``O`` id                               | no 4                                               |
 | ``N`` no                               | see `ObjectRow`                                    |
 | ``B`` name ``\0`` object id            | no 4: objects by model                             |
-| ``H`` no                               | heads: t, id, chain, seq, base of each             |
+| ``H`` no                               | effective heads: t, id, chain, seq, base of each   |
 | ``C`` no, author 32                    | the author's chains: (chain 4, tip seq 8)...       |
 | ``V`` no, chain 4, seq 8               | a version vector: (chain 4, seq 8)...  (log.py)    |
 | ``R`` no, stored key                   | the winning write of a register: see `Written`     |
 | ``W`` no, stored key ``\0`` t, id, op 2 | chain 4, seq 8: every effective write of it         |
-| ``G`` no, author 32, role 1, t, id, op | chain, seq, subject 32, suite 1, sealing key       |
-| ``P`` no, commit 32, t, id, op         | chain, seq, recipients' sum 32                     |
+| ``X`` no, t, id                        | empty: the effective REMOVEs                       |
+| ``J`` no, chain 4, seq 8               | t, id: the events of a chain                       |
+| ``U`` no, chain 4                      | seq 8: where the chain's inert end begins          |
+| ``G`` no, author 32, role 1, t, id, op | a grant: `Act`, subject 32, suite 1, sealing key   |
+| ``K`` no, author 32, role 1, t, id, op | a revocation: `Act`                                |
+| ``Y`` no, t, id, op                    | a change of policy: `Act`, the policy              |
+| ``D`` no, role 1, author 32            | who holds a role now: subject 32, suite, key       |
+| ``P`` no, commit 32, t, id, op         | an EPOCH: `Act`, recipients' sum 32                |
+| ``Q`` no, commit 32, reader 32, t, id, op | a recipient of an EPOCH: `Act`                  |
+| ``Z`` no, t, id, op                    | commit 32: the effective EPOCHs                    |
 | ``S`` no                               | readers' sum and the newest epoch: see `Sealing`   |
 """
 
@@ -31,11 +39,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 from dinemic_engine import canonical
-from dinemic_engine.errors import StoreCorrupt
-from dinemic_engine.event import Policy
+from dinemic_engine.errors import InvalidEvent, StoreCorrupt
+from dinemic_engine.ops import Policy, read_policy
 
 LAYOUT: Final = b"1"
 FORMAT_KEY: Final = b"mformat"
@@ -44,18 +52,24 @@ TIP_KEY: Final = b"mtip"
 _PLACE: Final = struct.Struct(">IQIQQB")
 _HEAD: Final = struct.Struct(">Q32sIQQ")
 _CHAIN: Final = struct.Struct(">IQ")
-_GRANT: Final = struct.Struct(">IQ32sB")
+_ACT: Final = struct.Struct(">IQQ32s")
+_HOLDER: Final = struct.Struct(">32sB")
 _TIP: Final = struct.Struct(">Q32sQ32sII")
 _ARRIVAL: Final = struct.Struct(">IQ32s")
 _WRITTEN: Final = struct.Struct(">Q32sHBB")
-_SEALING: Final = struct.Struct(">32sQ32sH32s32s")
+_SEALING: Final = struct.Struct(">32sQ32sH32s32s32s")
 _SUM: Final = struct.Struct(">Q32s")
 _U32: Final = struct.Struct(">I")
 _NO_T_ID: Final = struct.Struct(">cIQ32s")
 _OP_TAIL: Final = struct.Struct(">Q32sH")
 
 AUTHORIZED: Final = 1
-"""Flag of `Place`: the author held the role each op of the event needs (AUTH-5)."""
+"""Flag of `Place`: the author holds the role each op of the event needs (AUTH-5)."""
+REVOKED: Final = 2
+"""Flag of `Place`: void, the author's grant was revoked unseen (AUTH-4)."""
+CLOSED: Final = 4
+"""Flag of `Place`: void, the field was closed unseen (AUTH-5)."""
+VOID: Final = REVOKED | CLOSED
 
 
 class Place(NamedTuple):
@@ -78,8 +92,38 @@ def unpack_place(value: bytes) -> Place:
     return Place(*_PLACE.unpack(value))
 
 
+class Act(NamedTuple):
+    """An op that changes who may do what: where it lies, and by whom."""
+
+    t: int
+    event: bytes
+    op: int
+    no: int
+    chain: int
+    seq: int
+    base: int
+    by: bytes
+
+    @property
+    def place(self) -> Place:
+        """Where its event lies."""
+        return Place(self.no, self.t, self.chain, self.seq, self.base, 0)
+
+
+def pack_act(place: Place, by: bytes) -> bytes:
+    """The beginning of the value of a ``G``, ``K``, ``Y``, ``P`` or ``Q`` row."""
+    return _ACT.pack(place.chain, place.seq, place.base, by)
+
+
+def unpack_act(key: bytes, value: bytes) -> tuple[Act, bytes]:
+    """The act of such a row, and what follows it in the value."""
+    t, event_id, op = write_key_order(key)
+    no = int.from_bytes(key[1:5], "big")
+    return Act(t, event_id, op, no, *_ACT.unpack_from(value)), value[_ACT.size :]
+
+
 class Head(NamedTuple):
-    """An admitted event that no admitted event names as a parent."""
+    """An effective event that no effective event has in its past."""
 
     t: int
     id: bytes
@@ -131,12 +175,15 @@ class ObjectRow(NamedTuple):
     policy: Policy
     chains: int
     """Chains handed out so far (log.py)."""
+    cuts: int
+    """REVOKE and POLICY ops admitted so far: without any, what T1 found stays so."""
+    tails: int
+    """Chains that end in inert events (REC-1)."""
     removed_by: bytes
     """(t 8, id 32) of the first effective REMOVE in the order, or empty: the object is there."""
 
     def pack(self) -> bytes:
         """The value of an ``N`` row."""
-        rules: dict[str, canonical.Value] = dict(self.policy.fields)
         return canonical.encode(
             [
                 self.id,
@@ -145,21 +192,27 @@ class ObjectRow(NamedTuple):
                 self.owner,
                 self.suite,
                 self.sealing,
-                [self.policy.is_open, rules],
+                cast("canonical.Value", self.policy.array()),
                 self.chains,
+                self.cuts,
+                self.tails,
                 self.removed_by,
             ]
         )
 
 
 def unpack_object(value: bytes) -> ObjectRow:
-    """The inverse of `ObjectRow.pack`."""
-    row = canonical.decode_untrusted(value)
-    if not isinstance(row, list):
-        raise StoreCorrupt("an object row is no array")
-    is_open, rules = row[6]
-    row[6] = Policy(is_open, tuple(sorted(rules.items())))
-    return ObjectRow(*row)
+    """The inverse of `ObjectRow.pack`.
+
+    Raises:
+        StoreCorrupt: no row of ours.
+    """
+    try:
+        fields = cast("list[Any]", canonical.decode_untrusted(value))
+        fields[6] = read_policy(fields[6])
+        return ObjectRow(*fields)
+    except (InvalidEvent, TypeError, IndexError) as error:
+        raise StoreCorrupt(f"an object row that is none: {error}") from error
 
 
 class Written(NamedTuple):
@@ -201,6 +254,8 @@ class Sealing(NamedTuple):
     op: int
     commit: bytes
     recipients: bytes
+    maker: bytes
+    """Who made the epoch and so knows its key."""
 
     def pack(self) -> bytes:
         """The value of an ``S`` row."""
@@ -318,29 +373,59 @@ def write_key_order(key: bytes) -> tuple[int, bytes, int]:
     return t, event_id, op
 
 
-def grants_prefix(no: int, author: bytes, role: int) -> bytes:
-    """What all ``G`` keys of one role of one author begin with."""
-    return b"G" + _U32.pack(no) + author + bytes((role,))
+def acts_prefix(letter: bytes, no: int, author: bytes, role: int) -> bytes:
+    """What all ``G`` (grant) or ``K`` (revocation) keys of a role of an author begin with."""
+    return letter + _U32.pack(no) + author + bytes((role,))
 
 
-def grant_key(no: int, author: bytes, role: int, t: int, event_id: bytes, op: int) -> bytes:
-    """The ``G`` key of one grant."""
-    return grants_prefix(no, author, role) + _OP_TAIL.pack(t, event_id, op)
-
-
-def grant_key_subject(key: bytes) -> tuple[bytes, int]:
-    """(author, role) of a ``G`` key."""
+def act_subject(key: bytes) -> tuple[bytes, int]:
+    """(author, role) of a ``G`` or ``K`` key."""
     return key[5:37], key[37]
+
+
+def act_key(prefix: bytes, t: int, event_id: bytes, op: int) -> bytes:
+    """The key of one act below `prefix`."""
+    return prefix + _OP_TAIL.pack(t, event_id, op)
+
+
+def holder_key(no: int, role: int, author: bytes) -> bytes:
+    """The ``D`` key of a role of an author."""
+    return b"D" + _U32.pack(no) + bytes((role,)) + author
+
+
+def recipients_prefix(no: int, commit: bytes, reader: bytes) -> bytes:
+    """What all ``Q`` keys of one recipient of a commitment begin with."""
+    return b"Q" + _U32.pack(no) + commit + reader
+
+
+def chain_key(no: int, chain: int, seq: int) -> bytes:
+    """The ``J`` key of an event."""
+    return b"J" + _U32.pack(no) + _CHAIN.pack(chain, seq)
+
+
+def pack_order(t: int, event_id: bytes) -> bytes:
+    """The value of a ``J`` row."""
+    return t.to_bytes(8, "big") + event_id
+
+
+def unpack_order(value: bytes) -> tuple[int, bytes]:
+    """(t, id) of a ``J`` row, or the end of an ``X`` key."""
+    return int.from_bytes(value[-40:-32], "big"), value[-32:]
+
+
+def tail_key(no: int, chain: int) -> bytes:
+    """The ``U`` key of a chain."""
+    return b"U" + _U32.pack(no) + _U32.pack(chain)
+
+
+def remove_key(no: int, t: int, event_id: bytes) -> bytes:
+    """The ``X`` key of a REMOVE."""
+    return b"X" + _U32.pack(no) + pack_order(t, event_id)
 
 
 def epochs_prefix(no: int, commit: bytes) -> bytes:
     """What all ``P`` keys of one commitment begin with."""
     return b"P" + _U32.pack(no) + commit
-
-
-def epoch_key(no: int, commit: bytes, t: int, event_id: bytes, op: int) -> bytes:
-    """The ``P`` key of one EPOCH op."""
-    return epochs_prefix(no, commit) + _OP_TAIL.pack(t, event_id, op)
 
 
 def sealing_key(no: int) -> bytes:
@@ -406,26 +491,15 @@ def unpack_write_place(value: bytes) -> tuple[int, int]:
     return chain, seq
 
 
-def pack_grant(chain: int, seq: int, subject: bytes, suite: int, sealing: bytes) -> bytes:
-    """The value of a ``G`` row."""
-    return _GRANT.pack(chain, seq, subject, suite) + sealing
+def pack_holder(subject: bytes, suite: int, sealing: bytes) -> bytes:
+    """The value of a ``D`` row, and the end of that of a ``G`` row."""
+    return _HOLDER.pack(subject, suite) + sealing
 
 
-def unpack_grant(value: bytes) -> tuple[int, int, bytes, int, bytes]:
-    """The inverse of `pack_grant`."""
-    chain, seq, subject, suite = _GRANT.unpack_from(value)
-    return chain, seq, subject, suite, value[_GRANT.size :]
-
-
-def pack_epoch(chain: int, seq: int, recipients: bytes) -> bytes:
-    """The value of a ``P`` row."""
-    return _CHAIN.pack(chain, seq) + recipients
-
-
-def unpack_epoch(value: bytes) -> tuple[int, int, bytes]:
-    """The inverse of `pack_epoch`."""
-    chain, seq = _CHAIN.unpack_from(value)
-    return chain, seq, value[_CHAIN.size :]
+def unpack_holder(value: bytes) -> tuple[bytes, int, bytes]:
+    """The inverse of `pack_holder`."""
+    subject, suite = _HOLDER.unpack_from(value)
+    return subject, suite, value[_HOLDER.size :]
 
 
 def pack_heads(heads: Iterable[Head]) -> bytes:

@@ -38,6 +38,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import struct
 import tempfile
 import threading
 import weakref
@@ -92,6 +93,11 @@ SYNCED_FILE: Final = "SYNCED"
 """Twenty digits: the number of the last row known to be on disk. Deleting it drops the promise."""
 
 _FIRST_MANIFEST: Final = "MANIFEST-000001"
+
+# Logs and manifests are blocks of 32 KiB, each a sequence of records: crc 4, length 2, kind 1, data.
+_BLOCK_BYTES: Final = 32 << 10
+_RECORD: Final = struct.Struct("<4xHB")
+_RECYCLED_KINDS: Final = frozenset((5, 6, 7, 8, 11))
 
 
 class RocksStore:
@@ -315,6 +321,8 @@ def _open_beside(path: Path) -> Rdict:
             with tempfile.TemporaryDirectory(prefix="dinemic-") as private:
                 manifest = (path / "CURRENT").read_text("ascii").strip()
                 shutil.copyfile(path / manifest, Path(private, manifest))
+                for name in (manifest, *logs):
+                    _check_kinds(path / name)
                 Path(private, "CURRENT").write_text(f"{manifest}\n", "ascii")
                 options = _options()
                 options.create_if_missing(False)
@@ -383,6 +391,26 @@ def _holds_store(path: Path) -> bool:
     if not logs:
         raise StoreCorrupt(f"{path}: the write-ahead log is missing")
     return True
+
+
+def _check_kinds(file: Path) -> None:
+    """Refuse a log that RocksDB 9.8 would read for ever, with the GIL held.
+
+    It does so at a record of the kind that only recycled logs have, behind one of the usual kind:
+    one flipped bit. We recycle no logs.
+    """
+    with file.open("rb") as log:
+        while block := log.read(_BLOCK_BYTES):
+            at = 0
+            while at + _RECORD.size <= len(block):
+                length, kind = _RECORD.unpack_from(block, at)
+                if kind in _RECYCLED_KINDS:
+                    raise StoreCorrupt(
+                        f"{file}: damaged in the {_BLOCK_BYTES >> 10} KiB before byte {log.tell()}"
+                    )
+                if kind == 0:
+                    break  # the rest of the block was never written
+                at += _RECORD.size + length
 
 
 def _write_synced(path: Path, number: int) -> None:

@@ -14,12 +14,11 @@ event; `W` says where.
 from __future__ import annotations
 
 from dinemic_engine import canonical
-from dinemic_engine.errors import StoreCorrupt
-from dinemic_engine.event import Delete, Event, Set
-from dinemic_engine.ids import short
-from dinemic_engine.log import vector
+from dinemic_engine.event import Event
+from dinemic_engine.log import event_at, place_of, vector
+from dinemic_engine.ops import Delete, Op, Set
 from dinemic_engine.store import keyspace
-from dinemic_engine.store.keyspace import Place, Written
+from dinemic_engine.store.keyspace import AUTHORIZED, Place, Written
 from dinemic_engine.store.overlay import Overlay, Readable
 
 PREFIX = "value_"
@@ -37,18 +36,38 @@ def advance(
     stored = stored_key(op.field)
     key = keyspace.register_key(place.no, stored)
     now = rows.get(key)
-    written = Written(
-        event.t,
-        event.id,
-        index,
-        type(op) is Delete,
-        authorized,
-        canonical.encode(op.value) if type(op) is Set else b"",
-    )
+    written = _written(event, index, op, authorized=authorized)
     if now is None or keyspace.unpack_written(now).key < written.key:
         rows.rows[key] = written.pack()
     at = keyspace.write_key(place.no, stored, event.t, event.id, index)
     rows.rows[at] = keyspace.pack_write_place(place.chain, place.seq)
+
+
+def retract(rows: Overlay, place: Place, event: Event, index: int, op: Set | Delete) -> None:
+    """Take the effect of op number `index` back; the next largest write wins again."""
+    stored = stored_key(op.field)
+    at = keyspace.write_key(place.no, stored, event.t, event.id, index)
+    rows.rows[at] = None
+    key = keyspace.register_key(place.no, stored)
+    now = rows.get(key)
+    if now is None or keyspace.unpack_written(now).key != (event.t, event.id, index):
+        return
+    prefix = keyspace.writes_prefix(place.no, stored)
+    before = next(rows.scan(prefix, keyspace.after(prefix), reverse=True), None)
+    rows.rows[key] = None if before is None else _written_at(rows, place.no, before[0]).pack()
+
+
+def _written_at(rows: Readable, no: int, write_key: bytes) -> Written:
+    """The row of a write, read from its event."""
+    t, event_id, index = keyspace.write_key_order(write_key)
+    event = event_at(rows, no, t, event_id)
+    authorized = bool(place_of(rows, event_id).flags & AUTHORIZED)
+    return _written(event, index, event.ops[index], authorized=authorized)
+
+
+def _written(event: Event, index: int, op: Op, *, authorized: bool) -> Written:
+    value = canonical.encode(op.value) if type(op) is Set else b""
+    return Written(event.t, event.id, index, type(op) is Delete, authorized, value)
 
 
 def read(rows: Readable, no: int, stored: bytes) -> Written | None:
@@ -87,8 +106,5 @@ def conflicts(rows: Readable, no: int, stored: bytes) -> list[tuple[int, bytes, 
 
 def past_of(rows: Readable, event_id: bytes) -> dict[int, int]:
     """The vector of an admitted event, its own chain included."""
-    value = rows.get(keyspace.place_key(event_id))
-    if value is None:
-        raise StoreCorrupt(f"event {short(event_id)} has a write and no place")
-    place = keyspace.unpack_place(value)
+    place = place_of(rows, event_id)
     return {**vector(rows, place.no, place.chain, place.base), place.chain: place.seq}
