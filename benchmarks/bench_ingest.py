@@ -37,6 +37,7 @@ def run(size: Size) -> Report:
             streams = {
                 "ingest 256": (_stream([Writer(1)], ops, blocks), 256),
                 "ingest 128": (_stream([Writer(2)], ops, blocks), 128),
+                "ingest granted writer": (_stream([Writer(3, granted=True)], ops, blocks), 256),
                 "ingest many objects": (
                     _stream([Writer(10 + i) for i in range(writers)], ops, blocks),
                     256,

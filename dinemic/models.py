@@ -74,7 +74,7 @@ class DModel:
         found: dict[str, DField] = {}
         for attribute in attributes.values():
             if isinstance(attribute, DField):
-                if attribute.field_name in found:
+                if found.get(attribute.field_name, attribute) is not attribute:
                     raise ValueError(
                         f"{cls.__name__} declares field {attribute.field_name!r} twice"
                     )
@@ -278,8 +278,6 @@ class DModel:
 
     def _is_authorized(self, object_id: str, role: int) -> bool:
         subject = self._parse(object_id)
-        if subject == self._object_id:
-            return True
         view = self._view
         if view.find(self._object_id) is None:
             return False

@@ -162,6 +162,7 @@ class Node:
         else:
             from dinemic_engine.store.rocks import RocksStore
 
+            _check_not_forked()
             store = RocksStore(config.home / "store")
         try:  # the store first: its lock is what makes this process the keyring's only writer
             return cls(config, store, Keyring.open(config.home / "keys", config.passphrase))
@@ -185,8 +186,8 @@ class Node:
             raise NotLaunched("this node was shut down; call dinemic.launch() and make new handles")
         if os.getpid() != self._pid:
             raise UsageError(
-                "a forked child cannot use its parent's node; launch one after the fork, "
-                "with a home of its own"
+                "a forked child cannot use its parent's node: start children with 'spawn', "
+                "or fork before the first launch() or prepare()"
             )
 
     # -- changing -----------------------------------------------------------------------------
@@ -204,10 +205,10 @@ class Node:
         ops: list[Op] = [Create(model, SUITE_X25519, keys.sealing.public, policy)]
         for subject in dict.fromkeys(granted):
             ops += [self.grant(subject, role) for role in _CONSTRUCTOR_ROLES]
+        event = self._ledger.draft(None, ops, keys.signing, _now_us())
+        self.keyring.add(event.id, keys)  # waits for the disk, so not under the lock
         with self._lock:
             self.check_open()  # again: `close` may have come in between
-            event = self._ledger.draft(None, ops, keys.signing, _now_us())
-            self.keyring.add(event.id, keys)
             self._admit_own(event)
         self._written()
         return ObjectId(event.id)
@@ -604,13 +605,36 @@ def _now_us() -> int:
     return time.time_ns() // 1000
 
 
+_rocks_pid: int | None = None
+"""The process that opened a RocksDB store first."""
+
+
+def _check_not_forked() -> None:
+    """Return if RocksDB works in this process, and note that it is used.
+
+    Its threads belong to the process and not to a store: a child forked after they began has none,
+    and closing a store there waits for them for ever.
+
+    Raises:
+        UsageError: forked from a process that had a store open at some time.
+    """
+    global _rocks_pid
+    if _rocks_pid is None:
+        _rocks_pid = os.getpid()
+    elif _rocks_pid != os.getpid():
+        raise UsageError(
+            "this process was forked from one that had a store open, and RocksDB does not survive "
+            "that: start children with 'spawn', or fork before the first launch() or prepare()"
+        )
+
+
 _opened: Final[weakref.WeakSet[Node]] = weakref.WeakSet()
 
 
 def _never_destroy_inherited() -> None:
     """In a forked child: keep the parent's nodes for ever, unusable as they are (`check_open`).
 
-    RocksDB's destructor joins threads that a fork does not copy, and so never returns.
+    RocksDB's destructor would wait for the threads that a fork does not copy.
     """
     for node in _opened:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(node))

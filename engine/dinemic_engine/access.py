@@ -143,6 +143,13 @@ def _check_epochs(rows: Readable, event: Event, place: Place) -> None:
 
 def _knows_epoch(rows: Readable, at: Place, commit: bytes) -> bool:
     """Whether an EPOCH op of that commitment is in the past of `at`."""
+    value = rows.get(keyspace.sealing_key(at.no))
+    newest = keyspace.unpack_sealing(value) if value else None
+    if newest and newest.commit == commit:  # nearly always, and look-ups cost less than a scan
+        made = rows.get(keyspace.place_key(newest.id))
+        place = keyspace.unpack_place(made) if made else None
+        if place and covers(rows, at, place.chain, place.seq):
+            return True
     prefix = keyspace.epochs_prefix(at.no, commit)
     for _, stored in rows.scan(prefix, keyspace.after(prefix)):
         chain, seq, _ = keyspace.unpack_epoch(stored)

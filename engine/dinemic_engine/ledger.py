@@ -23,13 +23,13 @@ from typing import Final, TypeAlias
 
 from dinemic_engine import access, log, order, state
 from dinemic_engine.errors import BrokenChain, InvalidEvent, Reason, StoreCorrupt
-from dinemic_engine.event import Create, Event, Op, open_envelope_untrusted, sign_event
-from dinemic_engine.ids import EventId, ObjectId, short
+from dinemic_engine.event import ROLES, Create, Event, Op, open_envelope_untrusted, sign_event
+from dinemic_engine.ids import AuthorId, EventId, ObjectId, short
 from dinemic_engine.keys import SigningKey
 from dinemic_engine.limits import PARENTS_MAX
 from dinemic_engine.ranges import id_term
 from dinemic_engine.store import Store, keyspace
-from dinemic_engine.store.keyspace import AUTHORIZED, ObjectRow, Place, Tip
+from dinemic_engine.store.keyspace import AUTHORIZED, Head, ObjectRow, Place, Tip
 from dinemic_engine.store.overlay import Overlay
 
 _CACHED_OBJECTS: Final = 16_384
@@ -148,10 +148,36 @@ class Ledger:
             return sign_event(key, None, now_us, (), ops)
         no = self._number(object_id)
         heads = keyspace.unpack_heads(self._store.get(keyspace.heads_key(no)) or b"")
-        if len(heads) > PARENTS_MAX:  # the newest; the rest merge with the next event
-            heads = sorted(heads)[-PARENTS_MAX:]
+        if len(heads) > PARENTS_MAX:
+            heads = self._chosen(no, heads, AuthorId(key.public))
         t = order.next_t(now_us, [head.t for head in heads])
         return sign_event(key, object_id, t, [EventId(head.id) for head in heads], ops)
+
+    def _chosen(self, no: int, heads: list[Head], author: AuthorId) -> list[Head]:
+        """As many heads as one event can name; the others merge with the next.
+
+        The newest, but first those that what the author may do rests on: a grant of each role, and
+        the newest epoch. Else many heads by others would keep an author from using either.
+        """
+        newest_first = sorted(heads, reverse=True)
+        epoch = self._store.get(keyspace.place_key(state.sealing_of(self._store, no).id))
+        needed = [keyspace.unpack_place(epoch)[2:4]] if epoch is not None else []
+        for role in ROLES:
+            prefix = keyspace.grants_prefix(no, author, role)
+            for _, value in self._store.scan(prefix, keyspace.after(prefix)):
+                needed.append(keyspace.unpack_grant(value)[:2])
+                break
+        chosen: list[Head] = []
+        for chain, seq in needed:
+            covering = [head for head in newest_first if self._covers(no, head, chain, seq)]
+            if not any(head in chosen for head in covering):
+                chosen += covering[:1]
+        rest = [head for head in newest_first if head not in chosen]
+        return (chosen + rest)[:PARENTS_MAX]
+
+    def _covers(self, no: int, head: Head, chain: int, seq: int) -> bool:
+        place = Place(no, head.t, head.chain, head.seq, head.base, 0)
+        return log.covers(self._store, place, chain, seq)
 
     def _number(self, object_id: bytes) -> int:
         known = self._objects.get(object_id)

@@ -14,7 +14,7 @@ from benchmarks.harness import Goal, Ratio, Side, cost_ratio, rate_ratio, take_t
 RESULTS = {
     "append": "11d0f44be306ed3a",
     "log-length": "09f089340648686e",
-    "ingest": "0a6819c1fbca7976",
+    "ingest": "d7168382ea9161a3",
     "read": "e2e9a060e3388877",
     "sealed": "5ee3f514d43fbac1",
     "store": "f81e5940466aa05c",

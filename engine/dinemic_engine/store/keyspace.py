@@ -31,6 +31,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from dinemic_engine import canonical
@@ -53,6 +54,9 @@ _SUM: Final = struct.Struct(">Q32s")
 _U32: Final = struct.Struct(">I")
 _NO_T_ID: Final = struct.Struct(">cIQ32s")
 _OP_TAIL: Final = struct.Struct(">Q32sH")
+
+_OBJECTS_REMEMBERED: Final = 4096
+"""Object rows kept decoded, about 1 KiB each."""
 
 AUTHORIZED: Final = 1
 """Flag of `Place`: the author held the role each op of the event needs (AUTH-5)."""
@@ -152,8 +156,12 @@ class ObjectRow(NamedTuple):
         )
 
 
+@lru_cache(maxsize=_OBJECTS_REMEMBERED)
 def unpack_object(value: bytes) -> ObjectRow:
-    """The inverse of `ObjectRow.pack`."""
+    """The inverse of `ObjectRow.pack`.
+
+    Every read of a field begins here. Remembered by the row's bytes, so nothing can be out of date.
+    """
     row = canonical.decode_untrusted(value)
     if not isinstance(row, list):
         raise StoreCorrupt("an object row is no array")
