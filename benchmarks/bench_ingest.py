@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import median
 from typing import NamedTuple
 
-from benchmarks.harness import Figure, Goal, Report, Side, Size, costs, rate_ratio, take_turns
+from benchmarks.harness import Goal, Report, Side, Size, costs, rate, rate_ratio, take_turns
 from benchmarks.workloads import Writer, fresh_home, hash_of, in_batches, raw, verifying
 from dinemic.node import Node
 
@@ -69,7 +68,7 @@ def run(size: Size) -> Report:
             rate_ratio(timings, "refuse duplicates", "verify"),
         ],
         [
-            Figure("ingest 256 events/s", 1e6 / median(timings["ingest 256"]), "1/s"),
+            rate(timings, "ingest 256"),
             *costs(timings),
         ],
     )
