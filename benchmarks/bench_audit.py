@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from statistics import median
 from typing import NamedTuple
 
-from benchmarks.harness import Figure, Report, Side, Size, costs, rate_ratio, take_turns
+from benchmarks.harness import Report, Side, Size, costs, rate, rate_ratio, take_turns
 from benchmarks.workloads import Writer, fresh_home, hash_of, in_batches, raw, verifying
 from dinemic.node import Node
 from dinemic_engine.audit import AuditReport, audit
@@ -61,5 +60,5 @@ def run(size: Size) -> Report:
         str(__doc__),
         hash_of(last.digest, [last.objects, last.events, last.signatures]),
         [rate_ratio(timings, "audit", "verify")],
-        [Figure("audit events/s", 1e6 / median(timings["audit"]), "1/s"), *costs(timings)],
+        [rate(timings, "audit"), *costs(timings)],
     )

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import median
 from typing import NamedTuple
 
-from benchmarks.harness import Figure, Goal, Report, Side, Size, costs, rate_ratio, take_turns
+from benchmarks.harness import Goal, Report, Side, Size, costs, rate, rate_ratio, take_turns
 from benchmarks.workloads import Writer, fresh_home, hash_of, in_batches, raw, verifying
 from dinemic.node import Node
 
@@ -37,6 +36,7 @@ def run(size: Size) -> Report:
             streams = {
                 "ingest 256": (_stream([Writer(1)], ops, blocks), 256),
                 "ingest 128": (_stream([Writer(2)], ops, blocks), 128),
+                "ingest granted writer": (_stream([Writer(3, granted=True)], ops, blocks), 256),
                 "ingest many objects": (
                     _stream([Writer(10 + i) for i in range(writers)], ops, blocks),
                     256,
@@ -68,7 +68,7 @@ def run(size: Size) -> Report:
             rate_ratio(timings, "refuse duplicates", "verify"),
         ],
         [
-            Figure("ingest 256 events/s", 1e6 / median(timings["ingest 256"]), "1/s"),
+            rate(timings, "ingest 256"),
             *costs(timings),
         ],
     )

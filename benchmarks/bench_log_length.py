@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import trio
 
-from benchmarks.harness import Figure, Goal, Report, Side, Size, cost_ratio, costs, take_turns
+from benchmarks.harness import Goal, Report, Side, Size, cost_ratio, costs, rate, take_turns
 from benchmarks.workloads import Person, fresh_node, hash_of, retold
 from dinemic.node import Node
 
@@ -85,10 +85,7 @@ async def _measure(size: Size) -> Report:
             ),
         ],
         [
-            *(
-                Figure(f"{name} events/s", 1e6 / cost.value, "1/s")
-                for name, cost in zip(timings, costs(timings), strict=True)
-            ),
+            *(rate(timings, name) for name in timings),
             *costs(timings),
         ],
     )

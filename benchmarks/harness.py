@@ -8,7 +8,10 @@ take turns in short blocks,
     block 2   A B C      what is reported is the median of these ratios, and their range
     ...
 
-and every claim about speed is such a ratio. The work is fixed by the size and not by the clock, so
+and every claim about speed is such a ratio. Beside the clock on the wall the CPU time of the
+thread is taken: on a busy machine, where blocks are interrupted, it is the steadier of the two.
+
+The work is fixed by the size and not by the clock, so
 the state it leaves is the same in every run and on every machine: `Report.result` is a hash of
 it. A change that makes a benchmark faster and changes the hash made something else faster.
 """
@@ -22,7 +25,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from statistics import median
-from time import perf_counter_ns
+from time import perf_counter_ns, thread_time_ns
 from typing import Literal, NamedTuple, TypeAlias
 
 Size = Literal["small", "large"]
@@ -37,8 +40,15 @@ class Side(NamedTuple):
     settle: Callable[[], object] | None = None
 
 
-Timings: TypeAlias = dict[str, list[float]]
-"""Microseconds per operation, by side: one number for each block."""
+class Spent(NamedTuple):
+    """Microseconds per operation: on the wall, and on the CPU by the thread that called."""
+
+    wall_us: float
+    cpu_us: float
+
+
+Timings: TypeAlias = dict[str, list[Spent]]
+"""By side, one for each block."""
 
 
 def take_turns(sides: Sequence[Side], blocks: int, *, warm_up: int = 1) -> Timings:
@@ -46,13 +56,14 @@ def take_turns(sides: Sequence[Side], blocks: int, *, warm_up: int = 1) -> Timin
     timings: Timings = {side.name: [] for side in sides}
     for block in range(warm_up + blocks):
         for side in sides:
-            begin = perf_counter_ns()
+            wall, cpu = perf_counter_ns(), thread_time_ns()
             side.run()
-            spent = perf_counter_ns() - begin
+            cpu, wall = thread_time_ns() - cpu, perf_counter_ns() - wall
             if side.settle is not None:
                 side.settle()
             if block >= warm_up:
-                timings[side.name].append(spent / 1e3 / side.ops)
+                spent = Spent(wall / 1e3 / side.ops, max(cpu, 1) / 1e3 / side.ops)
+                timings[side.name].append(spent)
     return timings
 
 
@@ -75,23 +86,20 @@ class Ratio:
     median: float
     least: float
     greatest: float
+    cpu: float
+    """The median of the ratios in CPU time."""
     goal: Goal | None = None
-
-    @property
-    def verdict(self) -> str:
-        """``met``, ``missed``, or nothing where there is no goal."""
-        if self.goal is None:
-            return ""
-        return "met" if self.goal.is_met(self.median) else "missed"
 
 
 def cost_ratio(
     timings: Timings, side: str, base: str, *, name: str = "", goal: Goal | None = None
 ) -> Ratio:
     """Time of `side` over time of `base`: 2.0 is twice as slow."""
-    ratios = [a / b for a, b in zip(timings[side], timings[base], strict=True)]
+    blocks = list(zip(timings[side], timings[base], strict=True))
+    wall = [a.wall_us / b.wall_us for a, b in blocks]
+    cpu = median(a.cpu_us / b.cpu_us for a, b in blocks)
     named = name or f"time of {side} / time of {base}"
-    return Ratio(named, median(ratios), min(ratios), max(ratios), goal)
+    return Ratio(named, median(wall), min(wall), max(wall), cpu, goal)
 
 
 def rate_ratio(
@@ -109,14 +117,9 @@ class Figure:
     name: str
     value: float
     unit: str
+    cpu: float | None = None
+    """The same in CPU time, where it is about time."""
     goal: Goal | None = None
-
-    @property
-    def verdict(self) -> str:
-        """``met``, ``missed``, or nothing where there is no goal."""
-        if self.goal is None:
-            return ""
-        return "met" if self.goal.is_met(self.value) else "missed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +134,22 @@ class Report:
     figures: list[Figure] = field(default_factory=list)
 
 
-def costs(timings: Timings, unit: str = "us") -> list[Figure]:
+def costs(timings: Timings) -> list[Figure]:
     """The median cost of each side."""
-    return [Figure(name, median(blocks), unit) for name, blocks in timings.items()]
+    medians = {side: _medians(blocks) for side, blocks in timings.items()}
+    return [Figure(side, spent.wall_us, "us", spent.cpu_us) for side, spent in medians.items()]
+
+
+def rate(timings: Timings, side: str, *, goal: Goal | None = None) -> Figure:
+    """Operations of a side in a second, each of them an event."""
+    wall_us, cpu_us = _medians(timings[side])
+    return Figure(f"{side}, events/s", 1e6 / wall_us, "1/s", 1e6 / cpu_us, goal)
+
+
+def _medians(blocks: Sequence[Spent]) -> Spent:
+    return Spent(
+        median(spent.wall_us for spent in blocks), median(spent.cpu_us for spent in blocks)
+    )
 
 
 def machine() -> dict[str, str | int]:
@@ -160,13 +176,21 @@ def as_table(report: Report) -> str:
     lines = [f"{report.name}: {report.about}"]
     for ratio in report.ratios:
         spread = f"({ratio.least:.2f} .. {ratio.greatest:.2f})"
-        lines.append(_line(ratio.name, f"{ratio.median:.2f}", spread, ratio))
+        cells = (f"{ratio.median:.2f}", spread, f"cpu {ratio.cpu:.2f}")
+        lines.append(_line(ratio.name, *cells, _judged(ratio.median, ratio.goal)))
     for figure in report.figures:
-        lines.append(_line(figure.name, f"{figure.value:,.1f}", figure.unit, figure))
+        cpu = "" if figure.cpu is None else f"cpu {figure.cpu:,.1f}"
+        cells = (f"{figure.value:,.1f}", figure.unit, cpu)
+        lines.append(_line(figure.name, *cells, _judged(figure.value, figure.goal)))
     lines.append(f"  result {report.result}")
     return "\n".join(lines)
 
 
-def _line(name: str, value: str, beside: str, judged: Ratio | Figure) -> str:
-    goal = f"goal {judged.goal.kind} {judged.goal.bound:g}: {judged.verdict}" if judged.goal else ""
-    return f"  {name:<52}{value:>10}  {beside:<18}{goal}".rstrip()
+def _line(name: str, value: str, beside: str, cpu: str, judged: str) -> str:
+    return f"  {name:<52}{value:>10}  {beside:<18}{cpu:<14}{judged}".rstrip()
+
+
+def _judged(value: float, goal: Goal | None) -> str:
+    if goal is None:
+        return ""
+    return f"goal {goal.kind} {goal.bound:g}: {'met' if goal.is_met(value) else 'missed'}"

@@ -19,9 +19,9 @@ from dinemic.node import Node
 from dinemic_engine import canonical
 from dinemic_engine.canonical import Value
 from dinemic_engine.event import Event, sign_event
-from dinemic_engine.ops import SUITE_X25519, Create, Policy, Set
-from dinemic_engine.ids import EventId, ObjectId, parse_db_id_untrusted
+from dinemic_engine.ids import AuthorId, EventId, ObjectId, parse_db_id_untrusted
 from dinemic_engine.keys import SealingKey, SigningKey, verify
+from dinemic_engine.ops import SUITE_X25519, UPDATE, Create, Grant, Op, Policy, Set
 
 BEGINNING_US = 1_750_000_000_000_000
 """When the events of a `Writer` begin: long past, so no node holds them back."""
@@ -35,13 +35,20 @@ class Person(dinemic.DModel):
 
 
 class Writer:
-    """An object and its owner, both told by `seed`; each call to `write` adds to the log."""
+    """An object and who writes to it, told by `seed`; each call to `write` adds to the log.
 
-    def __init__(self, seed: int) -> None:
-        self._key = SigningKey(_drawn("signing", seed))
-        sealing = SealingKey(_drawn("sealing", seed))
-        create = Create("Person", SUITE_X25519, sealing.public, Policy())
-        genesis = sign_event(self._key, None, BEGINNING_US, (), [create])
+    The writer is the owner, or with `granted` somebody who holds an update grant.
+    """
+
+    def __init__(self, seed: int, *, granted: bool = False) -> None:
+        self._key = owner = SigningKey(_drawn("signing", seed))
+        sealing = SealingKey(_drawn("sealing", seed)).public
+        ops: list[Op] = [Create("Person", SUITE_X25519, sealing, Policy())]
+        if granted:
+            self._key = SigningKey(_drawn("granted", seed))
+            subject, author = ObjectId(_drawn("subject", seed)), AuthorId(self._key.public)
+            ops.append(Grant(UPDATE, subject, author, SUITE_X25519, sealing))
+        genesis = sign_event(owner, None, BEGINNING_US, (), ops)
         self.object: ObjectId = genesis.object
         self.events = [genesis]
 

@@ -7,11 +7,10 @@ from typing import Any, ClassVar, Final, NamedTuple, Self
 
 from dinemic import running
 from dinemic.fields import DECLARED, Access, Conflict, Default, DField
-from dinemic.node import Edit
+from dinemic.sealer import Edit
 from dinemic_engine import canonical
 from dinemic_engine.canonical import Sealed, Value
 from dinemic_engine.errors import InvalidEvent
-from dinemic_engine.ops import ADMIN, READ, UPDATE, Op, Policy, Remove
 from dinemic_engine.ids import (
     AuthorId,
     ObjectId,
@@ -21,6 +20,7 @@ from dinemic_engine.ids import (
     short,
     to_text,
 )
+from dinemic_engine.ops import ADMIN, READ, UPDATE, Op, Policy, Remove
 from dinemic_engine.types import register
 from dinemic_engine.view import Because, View
 
@@ -74,7 +74,7 @@ class DModel:
         found: dict[str, DField] = {}
         for attribute in attributes.values():
             if isinstance(attribute, DField):
-                if attribute.field_name in found:
+                if found.get(attribute.field_name, attribute) is not attribute:
                     raise ValueError(
                         f"{cls.__name__} declares field {attribute.field_name!r} twice"
                     )
@@ -278,8 +278,6 @@ class DModel:
 
     def _is_authorized(self, object_id: str, role: int) -> bool:
         subject = self._parse(object_id)
-        if subject == self._object_id:
-            return True
         view = self._view
         if view.find(self._object_id) is None:
             return False

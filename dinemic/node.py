@@ -21,11 +21,11 @@ import weakref
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from dinemic.config import Config
 from dinemic.keyring import Keyring, ObjectKeys
-from dinemic_engine import sealing
+from dinemic.sealer import Edit, Sealer
 from dinemic_engine.canonical import Sealed, Value
 from dinemic_engine.errors import (
     InvalidEvent,
@@ -38,7 +38,6 @@ from dinemic_engine.errors import (
     UsageError,
 )
 from dinemic_engine.event import Event, open_envelope_untrusted, read_event_untrusted
-from dinemic_engine.ops import READ, SUITE_X25519, UPDATE, Create, Grant, Op, Policy, Set
 from dinemic_engine.ids import AuthorId, ObjectId, db_id, short, to_text
 from dinemic_engine.keys import SigningKey
 from dinemic_engine.ledger import (
@@ -50,9 +49,9 @@ from dinemic_engine.ledger import (
     Orphan,
     Refused,
 )
+from dinemic_engine.ops import READ, SUITE_X25519, UPDATE, Create, Grant, Op, Policy
 from dinemic_engine.ranges import Bound, Fingerprint, Key
 from dinemic_engine.store import Store
-from dinemic_engine.types import register
 from dinemic_engine.view import View
 from dinemic_engine.waiting import Waiting
 
@@ -67,20 +66,7 @@ GROUP_COMMIT_S: Final = 0.008
 INGEST_BATCH: Final = 256
 """Events judged and written in one batch; bounds how long the lock is held."""
 
-_EPOCH_KEYS_REMEMBERED: Final = 4096
 _CONSTRUCTOR_ROLES: Final = (READ, UPDATE)
-_Name = TypeVar("_Name")
-
-
-@dataclass(frozen=True, slots=True)
-class ToSeal:
-    """A SET whose value is sealed for the object's readers when the edit is committed."""
-
-    field: str
-    value: Value
-
-
-Edit = Sequence[Op | ToSeal]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +107,7 @@ class Node:
         self._waiting = Waiting()
         self._lock = threading.RLock()
         self._counters = _Counters()
-        self._made_epochs: dict[bytes, bytes] = {}
-        self._opened_epochs: dict[tuple[bytes, bytes], bytes] = {}
+        self._sealer = Sealer(self.view, keyring)
         self._pid = os.getpid()
         self._closing = threading.Event()
         self._flush_failure = ""
@@ -151,6 +136,7 @@ class Node:
         else:
             from dinemic_engine.store.rocks import RocksStore
 
+            _check_not_forked()
             store = RocksStore(config.home / "store")
         try:  # the store first: its lock is what makes this process the keyring's only writer
             return cls(config, store, Keyring.open(config.home / "keys", config.passphrase))
@@ -174,8 +160,8 @@ class Node:
             raise NotLaunched("this node was shut down; call dinemic.launch() and make new handles")
         if os.getpid() != self._pid:
             raise UsageError(
-                "a forked child cannot use its parent's node; launch one after the fork, "
-                "with a home of its own"
+                "a forked child cannot use its parent's node: start children with 'spawn', "
+                "or fork before the first launch() or prepare()"
             )
 
     # -- changing -----------------------------------------------------------------------------
@@ -193,10 +179,10 @@ class Node:
         ops: list[Op] = [Create(model, SUITE_X25519, keys.sealing.public, policy)]
         for subject in dict.fromkeys(granted):
             ops += [self.grant(subject, role) for role in _CONSTRUCTOR_ROLES]
+        event = self._ledger.draft(None, ops, keys.signing, _now_us())
+        self.keyring.add(event.id, keys)  # waits for the disk, so not under the lock
         with self._lock:
             self.check_open()  # again: `close` may have come in between
-            event = self._ledger.draft(None, ops, keys.signing, _now_us())
-            self.keyring.add(event.id, keys)
             self._admit_own(event)
         self._written()
         return ObjectId(event.id)
@@ -224,7 +210,7 @@ class Node:
         with self._lock:
             self.check_open()
             self._need_standing(object_id)
-            ops = self._sealed(object_id, edit, signer)
+            ops = self._sealer.ops(object_id, edit, signer)
             event = self._ledger.draft(object_id, ops, signer, _now_us())
             self._admit_own(event)
         self._written()
@@ -274,30 +260,18 @@ class Node:
                 event=event.id,
             )
         assert isinstance(outcome, Admitted), "a draft on top of our own heads"
+        if outcome.void:
+            raise UpdateRejected(
+                f"{short(event.object)}...: the author was revoked",
+                by="AUTH-4",
+                reason="revoked",
+                event=event.id,
+            )
         self._ledger.accept(proposal)
         self._counters.authored += 1
         self._announce([outcome])
 
     # -- sealing ------------------------------------------------------------------------------
-
-    def _sealed(self, object_id: ObjectId, edit: Edit, signer: SigningKey) -> list[Op]:
-        """The ops of an edit, values sealed, with a new epoch in front if one is needed."""
-        epoch: tuple[bytes, bytes] | None = None
-        ops: list[Op] = []
-        for part in edit:
-            if not isinstance(part, ToSeal):
-                ops.append(part)
-                continue
-            if epoch is None:
-                commit, epoch_key, new = self._epoch(object_id, signer)
-                epoch = (commit, epoch_key)
-                if new is not None:
-                    ops.append(new)
-            path = register.stored_key(part.field)
-            salt = os.urandom(sealing.SALT_BYTES)
-            sealed = sealing.seal(object_id, path, *epoch, salt, part.value)
-            ops.append(Set(part.field, sealed))
-        return ops
 
     def seal(self, object_id: ObjectId, path: str, value: Value, caller: ObjectId | None) -> Sealed:
         """`value` sealed for today's readers under a path of the caller's choice; see `unseal`.
@@ -312,46 +286,12 @@ class Node:
         with self._lock:
             self.check_open()
             self._need_standing(object_id)
-            commit, epoch_key, new = self._epoch(object_id, signer)
-            salt = os.urandom(sealing.SALT_BYTES)
-            sealed = sealing.seal(object_id, path.encode(), commit, epoch_key, salt, value)
+            sealed, new = self._sealer.seal(object_id, path, value, signer)
             if new is not None:
                 self._admit_own(self._ledger.draft(object_id, [new], signer, _now_us()))
         if new is not None:
             self._written()
         return sealed
-
-    def _epoch(self, object_id: ObjectId, signer: SigningKey) -> tuple[bytes, bytes, Op | None]:
-        """(commitment, key, op to make it if new) of an epoch for exactly today's readers."""
-        newest = self.view.sealing(object_id)
-        if newest.recipients == newest.readers:
-            known = self._made_epochs.get(newest.commit)
-            if known is not None:
-                return newest.commit, known, None
-            keys = self._keys_of(object_id, signer)
-            if keys is not None:
-                try:
-                    return newest.commit, self._epoch_key(object_id, newest.commit, keys), None
-                except Unreadable:
-                    pass  # a writer that is no reader seals under an epoch of its own
-        _, row = self.view.need(object_id)
-        readers = {AuthorId(row.owner): row.sealing}
-        for grant in self.view.grants(object_id, READ):
-            readers[grant.author] = grant.sealing
-        epoch_key = os.urandom(sealing.EPOCH_KEY_BYTES)
-        op = sealing.make_epoch(object_id, epoch_key, readers)
-        _remember(self._made_epochs, op.commit, epoch_key)
-        return op.commit, epoch_key, op
-
-    def _keys_of(self, object_id: ObjectId, signer: SigningKey) -> ObjectKeys | None:
-        """The sealing side of whoever signs: the owner's, or that of a granted reader."""
-        own = self.keyring.get(object_id)
-        if own is not None and own.signing == signer:
-            return own
-        for grant in self.view.grants(object_id, READ):
-            if grant.author == signer.public:
-                return self.keyring.get(grant.subject)
-        return None
 
     def unseal(
         self, object_id: ObjectId, stored: str, value: Sealed, caller: ObjectId | None
@@ -365,26 +305,7 @@ class Node:
         if keys is None:
             who = "the object's own key is" if caller is None else "the caller's key is"
             raise Unreadable(f"{stored} of {short(object_id)}... is sealed and {who} not here")
-        epoch_key = self._epoch_key(object_id, value.epoch, keys)
-        return sealing.unseal(object_id, stored.encode(), epoch_key, value)
-
-    def _epoch_key(self, object_id: ObjectId, commit: bytes, keys: ObjectKeys) -> bytes:
-        """The key of an epoch as its recipient opens it, remembered."""
-        slot = (commit, keys.signing.public)
-        known = self._opened_epochs.get(slot)
-        if known is not None:
-            return known
-        failure = Unreadable(f"no epoch {short(commit)} is known here")
-        reader = AuthorId(keys.signing.public)
-        for epoch in self.view.epochs(object_id, commit):
-            try:
-                epoch_key = sealing.open_epoch(object_id, epoch, reader, keys.sealing)
-            except Unreadable as error:
-                failure = error
-                continue
-            _remember(self._opened_epochs, slot, epoch_key)
-            return epoch_key
-        raise failure
+        return self._sealer.open(object_id, stored, value, keys)
 
     # -- the network's side (Replica) -----------------------------------------------------------
 
@@ -474,6 +395,8 @@ class Node:
             return
         by_model: dict[str, list[bytes]] = {}
         for found in admitted:
+            if found.inert:  # nobody needs it (REC-1)
+                continue
             by_model.setdefault(found.model, []).append(found.event.raw)
         for model, events in by_model.items():
             self.network.announce(model, events)
@@ -582,15 +505,31 @@ class _Tally:
     refused: list[tuple[InvalidEvent, Event]] = field(default_factory=list)
 
 
-def _remember(keys: dict[_Name, bytes], name: _Name, key: bytes) -> None:
-    """Add to a bounded memory of epoch keys."""
-    if len(keys) >= _EPOCH_KEYS_REMEMBERED:
-        keys.clear()
-    keys[name] = key
-
-
 def _now_us() -> int:
     return time.time_ns() // 1000
+
+
+_rocks_pid: int | None = None
+"""The process that opened a RocksDB store first."""
+
+
+def _check_not_forked() -> None:
+    """Return if RocksDB works in this process, and note that it is used.
+
+    Its threads belong to the process and not to a store: a child forked after they began has none,
+    and closing a store there waits for them for ever.
+
+    Raises:
+        UsageError: forked from a process that had a store open at some time.
+    """
+    global _rocks_pid
+    if _rocks_pid is None:
+        _rocks_pid = os.getpid()
+    elif _rocks_pid != os.getpid():
+        raise UsageError(
+            "this process was forked from one that had a store open, and RocksDB does not survive "
+            "that: start children with 'spawn', or fork before the first launch() or prepare()"
+        )
 
 
 _opened: Final[weakref.WeakSet[Node]] = weakref.WeakSet()
@@ -599,7 +538,7 @@ _opened: Final[weakref.WeakSet[Node]] = weakref.WeakSet()
 def _never_destroy_inherited() -> None:
     """In a forked child: keep the parent's nodes for ever, unusable as they are (`check_open`).
 
-    RocksDB's destructor joins threads that a fork does not copy, and so never returns.
+    RocksDB's destructor would wait for the threads that a fork does not copy.
     """
     for node in _opened:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(node))

@@ -1,7 +1,7 @@
-"""Two hosts, one Person. Run it twice, on two hosts or with two homes on one:
+"""Two hosts, one Person. Run it twice, on two hosts or with two homes on one.
 
-    host A:  python two_nodes.py
-    host B:  DINEMIC_HOME=/tmp/b python two_nodes.py Person:the-id-that-A-printed
+Host A: ``python two_nodes.py``, which prints an id. Host B, or a second terminal:
+``DINEMIC_HOME=/tmp/b python two_nodes.py Person:the-id-that-A-printed``.
 """
 
 import sys

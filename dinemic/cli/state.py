@@ -30,8 +30,8 @@ from dinemic_engine import sealing
 from dinemic_engine.canonical import Sealed, Value
 from dinemic_engine.errors import DinemicError, NotOwned, Unreadable
 from dinemic_engine.event import Event
-from dinemic_engine.ops import ROLES
 from dinemic_engine.ids import AuthorId, ObjectId, db_id, from_text_untrusted, short, to_text
+from dinemic_engine.ops import ROLES
 from dinemic_engine.replay import LeftOut, refold, upto
 from dinemic_engine.types import register
 from dinemic_engine.view import Reading, View
@@ -211,7 +211,6 @@ class _Field(NamedTuple):
 
 def _fields(shown: _Shown) -> list[_Field]:
     view, object_id = shown.view, shown.object_id
-    no, _ = view.need(object_id)
     authors = Authors(view, object_id)
     fields: list[_Field] = []
     for stored in view.keys(object_id):
@@ -224,7 +223,7 @@ def _fields(shown: _Shown) -> list[_Field]:
                 value = shown.unseal(stored, value)
             except Unreadable as error:
                 locked = str(error)
-        author = authors.of(view.event_at(no, reading.t, reading.event).author)
+        author = authors.of(view.event(reading.event).author)
         fields.append(_Field(stored.removeprefix(register.PREFIX), value, locked, reading, author))
     return fields
 
@@ -238,11 +237,12 @@ def _shown_json(shown: _Shown) -> dict[str, Json]:
     _, row = found
     grants = [
         {
-            "role": ROLES[grant.role],
-            "subject": object_name(shown.names, grant.subject),
-            "key": to_text(grant.author),
+            "role": ROLES[role],
+            "subject": object_name(shown.names, holder.subject),
+            "key": to_text(holder.author),
         }
-        for grant in view.grants(object_id)
+        for role in ROLES
+        for holder in view.holders(object_id, role)
     ]
     return {
         "id": name,
@@ -250,7 +250,7 @@ def _shown_json(shown: _Shown) -> dict[str, Json]:
         "exists": not row.removed_by,
         "removed_by": to_text(row.removed_by[8:]) if row.removed_by else None,
         "key": to_text(row.owner),
-        "access": policy_json(row.policy),
+        "access": policy_json(view.policy(object_id)),
         "heads": [to_text(head) for head in view.heads(object_id)],
         "digest": to_text(view.digest(object_id)),
         "grants": grants,
@@ -284,12 +284,13 @@ def _print_shown(shown: _Shown) -> None:
         at = time_text(int.from_bytes(row.removed_by[:8], "big"))
         click.echo(f"removed by event {short(row.removed_by[8:])} at {at}")
     click.echo(f"key     {to_text(row.owner)}")
-    click.echo(f"access  {policy_text(row.policy)}")
+    click.echo(f"access  {policy_text(view.policy(object_id))}")
     heads = view.heads(object_id)
     click.echo(f"heads   {' '.join(short(head) for head in heads)}")
     click.echo(f"digest  {to_text(view.digest(object_id))}")
-    for grant in view.grants(object_id):
-        click.echo(f"grant   {ROLES[grant.role]} to {object_name(shown.names, grant.subject)}")
+    for role in ROLES:
+        for holder in view.holders(object_id, role):
+            click.echo(f"grant   {ROLES[role]} to {object_name(shown.names, holder.subject)}")
     fields = _fields(shown)
     if fields:
         click.echo()

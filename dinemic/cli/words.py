@@ -18,8 +18,23 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple, assert_never
 
 from dinemic_engine.canonical import Sealed, Value
-from dinemic_engine.ops import ADMIN, READ, ROLES, UPDATE, Create, Delete, Epoch, Grant, Op, Policy, Remove, Set
 from dinemic_engine.ids import ObjectId, db_id, short, to_text
+from dinemic_engine.ops import (
+    ADMIN,
+    READ,
+    ROLES,
+    UPDATE,
+    Create,
+    Delete,
+    Epoch,
+    Grant,
+    Op,
+    Policy,
+    Remove,
+    Revoke,
+    Set,
+    SetPolicy,
+)
 from dinemic_engine.view import View
 
 Json = Any
@@ -103,6 +118,10 @@ def op_text(op: Op) -> str:
             return f"delete {op.field}"
         case Grant():
             return f"grant {ROLES[op.role]} to {short(op.subject)}"
+        case Revoke():
+            return f"revoke {ROLES[op.role]} of key {short(op.signing)}"
+        case SetPolicy():
+            return f"access becomes {policy_text(op.policy)}"
         case Epoch():
             readers = len(op.recipients)
             return f"new sealing key for {readers} reader{'s' if readers > 1 else ''}"
@@ -129,6 +148,10 @@ def op_json(op: Op) -> dict[str, Json]:
                 "subject": to_text(op.subject),
                 "key": to_text(op.signing),
             }
+        case Revoke():
+            return {"op": "revoke", "role": ROLES[op.role], "key": to_text(op.signing)}
+        case SetPolicy():
+            return {"op": "policy", "access": policy_json(op.policy)}
         case Epoch():
             readers = [to_text(reader) for reader, _ in op.recipients]
             return {"op": "epoch", "epoch": to_text(op.commit), "readers": readers}

@@ -122,6 +122,14 @@ def read_event_untrusted(envelope: Envelope, *, verified: bool = False) -> Event
     them, never for bytes from outside.
     """
     payload = canonical.decode_untrusted(envelope.payload, depth_max=limits.PAYLOAD_DEPTH_MAX)
+    event = _event(envelope, payload)
+    if not verified:
+        verify(event.author, envelope.signature, envelope.signed)
+    return event
+
+
+def _event(envelope: Envelope, payload: Value) -> Event:
+    """The event whose payload decodes to `payload`, if that has the shape of one (EV-3)."""
     if not isinstance(payload, list) or not payload:
         raise Malformed(Reason.SHAPE, "payload is not an array of six")
     if type(payload[0]) is not int or payload[0] != limits.EVENT_VERSION:
@@ -148,8 +156,6 @@ def read_event_untrusted(envelope: Envelope, *, verified: bool = False) -> Event
         raise LimitExceeded(Reason.TOO_MANY, f"{len(ops)} ops")
     read_ops = tuple([read_op(op) for op in ops])
     _check_places(read_ops, is_genesis=not parent_ids)
-    if not verified:
-        verify(author, envelope.signature, envelope.signed)
     return Event(
         envelope.id,
         ObjectId(object_id),
@@ -205,7 +211,7 @@ def sign_event(
     """A new event by the holder of `key`; `object_id` is None for a genesis.
 
     What is signed has passed the same checks a receiver makes, so a caller's mistake surfaces
-    here and never as a refusal elsewhere.
+    here and never as a refusal elsewhere. Spelling is not checked again: `encode` just chose it.
 
     Raises:
         InvalidEvent: the ops break a rule of the format.
@@ -224,7 +230,7 @@ def sign_event(
     body = _bstr_head(len(payload)) + payload
     signature = key.sign(_SIGNED_HEAD + body)
     raw = _HEAD + body + _SIGNATURE_HEAD + signature
-    return read_event_untrusted(open_envelope_untrusted(raw), verified=True)
+    return _event(open_envelope_untrusted(raw), canonical.decode(payload))
 
 
 def _bstr_head(length: int) -> bytes:

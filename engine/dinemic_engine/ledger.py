@@ -24,14 +24,14 @@ from typing import Final, TypeAlias
 from dinemic_engine import access, log, order, state, verdicts
 from dinemic_engine.errors import BrokenChain, InvalidEvent, Reason, StoreCorrupt
 from dinemic_engine.event import Event, open_envelope_untrusted, sign_event
-from dinemic_engine.ids import EventId, ObjectId, short
+from dinemic_engine.ids import AuthorId, EventId, ObjectId, short
 from dinemic_engine.keys import SigningKey
 from dinemic_engine.limits import PARENTS_MAX
-from dinemic_engine.ops import Create, Op
+from dinemic_engine.ops import ROLES, Create, Op
 from dinemic_engine.ranges import id_term
 from dinemic_engine.store import Store, keyspace
-from dinemic_engine.store.keyspace import AUTHORIZED, VOID, ObjectRow, Place, Tip
-from dinemic_engine.store.overlay import Overlay
+from dinemic_engine.store.keyspace import AUTHORIZED, VOID, Head, ObjectRow, Place, Tip
+from dinemic_engine.store.overlay import Overlay, Readable
 
 _CACHED_OBJECTS: Final = 16_384
 """Object rows kept decoded, under 1 KiB each."""
@@ -164,10 +164,36 @@ class Ledger:
             return sign_event(key, None, now_us, (), ops)
         no = self._number(object_id)
         heads = keyspace.unpack_heads(self._store.get(keyspace.heads_key(no)) or b"")
-        if len(heads) > PARENTS_MAX:  # the newest; the rest merge with the next event
-            heads = sorted(heads)[-PARENTS_MAX:]
+        if len(heads) > PARENTS_MAX:
+            heads = self._chosen(no, heads, AuthorId(key.public))
         t = order.next_t(now_us, [head.t for head in heads])
         return sign_event(key, object_id, t, [EventId(head.id) for head in heads], ops)
+
+    def _chosen(self, no: int, heads: list[Head], author: AuthorId) -> list[Head]:
+        """As many heads as one event can name; the others merge with the next.
+
+        The newest, but first those that what the author may do rests on: a grant of each role, and
+        the newest epoch. Else many heads by others would keep an author from using either.
+        """
+        newest_first = sorted(heads, reverse=True)
+        epoch = self._store.get(keyspace.place_key(state.sealing_of(self._store, no).id))
+        needed = [keyspace.unpack_place(epoch)[2:4]] if epoch is not None else []
+        row = _object_row(self._store, no)
+        for role in ROLES:
+            grant = access.holder(self._store, row, no, author, role)
+            if grant is not None:
+                needed.append((grant.act.chain, grant.act.seq))
+        chosen: list[Head] = []
+        for chain, seq in needed:
+            covering = [head for head in newest_first if self._covers(no, head, chain, seq)]
+            if not any(head in chosen for head in covering):
+                chosen += covering[:1]
+        rest = [head for head in newest_first if head not in chosen]
+        return (chosen + rest)[:PARENTS_MAX]
+
+    def _covers(self, no: int, head: Head, chain: int, seq: int) -> bool:
+        place = Place(no, head.t, head.chain, head.seq, head.base, 0)
+        return log.covers(self._store, place, chain, seq)
 
     def _number(self, object_id: bytes) -> int:
         known = self._objects.get(object_id)
@@ -263,10 +289,10 @@ class Ledger:
             authorized = bool(flags & AUTHORIZED)
             changed = state.advance(rows, changed, place, event, authorized=authorized)
         changes = verdicts.settle(rows, changed, event, place)
-        for order in changes.inert:
-            self._recount(proposal, row.model_no, order, -1)
-        for order in changes.revived:
-            self._recount(proposal, row.model_no, order, +1)
+        for key in changes.inert:
+            self._recount(proposal, row.model_no, key, -1)
+        for key in changes.revived:
+            self._recount(proposal, row.model_no, key, +1)
         if changes.row is not row or not parents:
             rows.rows[keyspace.object_row_key(no)] = changes.row.pack()
         proposal.objects[event.object] = (no, changes.row)
@@ -277,10 +303,7 @@ class Ledger:
         """The row of object number `no`, which the parents belong to and the event must name."""
         known = proposal.objects.get(event.object) or self._objects.get(event.object)
         if known is None:
-            value = proposal.rows.get(keyspace.object_row_key(no))
-            if value is None:
-                raise StoreCorrupt(f"object number {no} has events and no row")
-            known = (no, keyspace.unpack_object(value))
+            known = (no, _object_row(proposal.rows, no))
         if known[0] != no or known[1].id != event.object:
             raise BrokenChain(Reason.WRONG_OBJECT, f"parents are not of {short(event.object)}")
         return known[1]
@@ -371,6 +394,13 @@ class Ledger:
         if len(self._sums) > _CACHED_OBJECTS:
             self._sums.clear()
         self._sums.update(proposal.sums)
+
+
+def _object_row(rows: Readable, no: int) -> ObjectRow:
+    value = rows.get(keyspace.object_row_key(no))
+    if value is None:
+        raise StoreCorrupt(f"object number {no} has events and no row")
+    return keyspace.unpack_object(value)
 
 
 def check_tip(store: Store) -> Tip:

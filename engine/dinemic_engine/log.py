@@ -79,12 +79,11 @@ def place(
     news = [
         parent
         for parent in parents
-        if parent.chain != chain
-        and (seq == 1 or seen(rows, no, chain, base, parent.chain) < parent.seq)
+        if parent.chain != chain and seen(rows, no, chain, base, parent.chain) < parent.seq
     ]
     changed: dict[bytes, bytes | None] = {}
     if news:
-        merged = dict(vector(rows, no, chain, base)) if seq > 1 else {}
+        merged = vector(rows, no, chain, base)
         for parent in news:
             _merge(merged, vector(rows, no, parent.chain, parent.base))
             _merge(merged, {parent.chain: parent.seq})
@@ -101,7 +100,8 @@ def _extendable(
 ) -> tuple[int, Place] | None:
     """The author's chain whose last event is in the past of the parents, and that event's place.
 
-    Only chain, seq and base of the answer are used by the caller.
+    Only chain, seq and base of the answer are used by the caller. Where the event is no parent
+    itself, base is 0, for the parent that has it in its past has seen all that it had seen.
     """
     for index, (chain, tip) in enumerate(own):
         for parent in parents:
@@ -109,18 +109,8 @@ def _extendable(
                 if parent.seq == tip:
                     return index, parent
             elif seen(rows, parent.no, parent.chain, parent.base, chain) >= tip:
-                base = _base_of(rows, parent.no, chain, tip)
-                return index, Place(parent.no, 0, chain, tip, base, 0)
+                return index, Place(parent.no, 0, chain, tip, 0, 0)
     return None
-
-
-def _base_of(rows: Readable, no: int, chain: int, seq: int) -> int:
-    """The base of an event known only by chain and seq: the last vector at or before it."""
-    start = keyspace.vector_key(no, chain, 0)
-    end = keyspace.vector_key(no, chain, seq + 1)
-    for key, _ in rows.scan(start, end, reverse=True):
-        return int.from_bytes(key[-8:], "big")
-    return 0
 
 
 def _merge(into: dict[int, int], other: dict[int, int]) -> None:

@@ -88,7 +88,7 @@ def _concerns(
     admitted: bool,
     stands: bool,
 ) -> list[_Concern]:
-    """What an event's grants and revocations make necessary, when it comes or its verdict changes."""
+    """What an event's grants and revocations concern, as it comes or its verdict changes."""
     row, found = changes.row, []
     for op in event.ops:
         if isinstance(op, Grant):

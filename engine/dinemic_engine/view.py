@@ -224,12 +224,19 @@ class View:
         no, _ = self.need(object_id)
         return [Holder(*found) for found in access.holders(self._store, no, role)]
 
+    def holder(self, object_id: bytes, author: AuthorId, role: int) -> Holder | None:
+        """What somebody who holds a role now was granted it as; None for the owner too."""
+        no, _ = self.need(object_id)
+        value = self._store.get(keyspace.holder_key(no, role, author))
+        if value is None:
+            return None
+        subject, suite, sealing = keyspace.unpack_holder(value)
+        return Holder(author, ObjectId(subject), suite, sealing)
+
     def has_role(self, object_id: bytes, author: AuthorId, role: int) -> bool:
         """Whether `author` is the owner or holds `role` now."""
-        no, row = self.need(object_id)
-        if author == row.owner:
-            return True
-        return self._store.get(keyspace.holder_key(no, role, author)) is not None
+        _, row = self.need(object_id)
+        return author == row.owner or self.holder(object_id, author, role) is not None
 
     def policy(self, object_id: bytes) -> Policy:
         """The access policy that is last in the order."""
@@ -252,6 +259,15 @@ class View:
                 yield op
 
     # -- events -------------------------------------------------------------------------------
+
+    def event(self, event_id: bytes) -> Event:
+        """An admitted event.
+
+        Raises:
+            StoreCorrupt: it is not here.
+        """
+        place = log.place_of(self._store, event_id)
+        return log.event_at(self._store, place.no, place.t, event_id)
 
     def raw(self, event_id: bytes) -> tuple[str, bytes] | None:
         """(model, signed bytes) of an admitted event, or None."""

@@ -182,10 +182,23 @@ def test_a_damaged_log_is_an_error_as_far_as_it_was_flushed(log: Path, rng: rand
     assert read_all(log, read_only=False) == ROWS
 
 
+@pytest.mark.parametrize("pattern", ["*.log", "MANIFEST-*"])
+@pytest.mark.parametrize("kind", range(5, 13))
+def test_a_record_of_another_kind_is_an_error_and_no_endless_loop(
+    log: Path, pattern: str, kind: int
+) -> None:
+    # RocksDB 9.8 reads the kinds of recycled logs (5 to 8, 11) for ever where they do not belong.
+    file = the_only(log, pattern)
+    whole = file.read_bytes()
+    second = 7 + int.from_bytes(whole[4:6], "little")  # crc 4, length 2, kind 1
+    file.write_bytes(whole[: second + 6] + bytes([kind]) + whole[second + 7 :])
+    assert is_refused_untouched(log)
+
+
 def test_a_log_torn_where_it_was_not_flushed_gives_at_least_the_flushed_batches(
     tmp_path: Path, rng: random.Random
 ) -> None:
-    """The states a power cut leaves: the file ends early, pages miss, the end is noise."""
+    """The states a power cut leaves: the file ends early, sectors or pages miss."""
     path, flushed = killed(tmp_path, synced=150)
     file = the_only(path, "*.log")
     whole = file.read_bytes()
@@ -194,9 +207,9 @@ def test_a_log_torn_where_it_was_not_flushed_gives_at_least_the_flushed_batches(
         at = rng.randrange(flushed, len(whole) - 1)
         torn = [
             whole[:at],
-            flipped(whole, at, 1 << rng.randrange(8)),
+            whole[:at] + bytes(len(whole[at : at + 512])) + whole[at + 512 :],
             whole[:at] + bytes(len(whole[at : at + PAGE])) + whole[at + PAGE :],
-            whole[:at] + rng.randbytes(rng.randrange(1, 2 * PAGE)),
+            whole[:at] + bytes(len(whole) - at),
         ]
         file.write_bytes(torn[number % len(torn)])
         rows = outcome(path)
@@ -214,12 +227,33 @@ def test_a_log_torn_where_it_was_not_flushed_gives_at_least_the_flushed_batches(
     assert len(lengths) > 10
 
 
-def test_what_follows_the_end_of_the_log_does_no_harm(log: Path, rng: random.Random) -> None:
+def test_what_follows_the_end_of_the_log_takes_nothing_away(log: Path, rng: random.Random) -> None:
     file = the_only(log, "*.log")
     whole = file.read_bytes()
-    for tail in (bytes(5000), bytes(100_000), rng.randbytes(3), rng.randbytes(5000)):
-        file.write_bytes(whole + tail)
+    for size in (3, 5000, 100_000):
+        file.write_bytes(whole + bytes(size))
         assert outcome(log) == ROWS
+        file.write_bytes(whole + rng.randbytes(size))
+        assert outcome(log) in (ROWS, None)  # noise may look like damage, never like fewer rows
+
+
+def test_a_zeroed_block_between_two_batches_is_a_hole_that_the_store_cannot_see(
+    tmp_path: Path,
+) -> None:
+    """RocksDB takes zeros for room it never used. Only a hash over the rows tells (see Tip)."""
+    rows = [(b"%04d" % number, bytes(997)) for number in range(100)]  # 1,024 bytes of log each
+    store = RocksStore(tmp_path / "running")
+    for key, value in rows:
+        store.write({key: value})
+    store.flush()
+    path = tmp_path / "copy"
+    shutil.copytree(tmp_path / "running", path)
+    store.close()
+    file = the_only(path, "*.log")
+    whole = file.read_bytes()
+    assert len(whole) == 100 << 10
+    file.write_bytes(whole[: 32 << 10] + bytes(32 << 10) + whole[64 << 10 :])
+    assert read_all(path) == rows[:32] + rows[64:]
 
 
 def test_without_its_mark_a_store_opens_with_what_is_left(log: Path) -> None:

@@ -12,8 +12,9 @@ import random
 from collections import Counter
 
 import pytest
+
 from dinemic_engine.event import sign_event
-from dinemic_engine.ids import EventId, ObjectId
+from dinemic_engine.ids import AuthorId, EventId, ObjectId
 from dinemic_engine.keys import SealingKey, SigningKey
 from dinemic_engine.ledger import Admitted, Ledger, Orphan, Refused
 from dinemic_engine.ops import (
@@ -122,10 +123,10 @@ class World:
             case ("policy", bool(is_open)):
                 return SetPolicy(Policy(is_open))
             case ("grant", str(role), str(who)):
-                public = KEYS[who].public
+                public = AuthorId(KEYS[who].public)
                 return Grant(ROLES[role], ObjectId(public), public, SUITE_X25519, SEALING)
             case ("revoke", str(role), str(who)):
-                return Revoke(ROLES[role], KEYS[who].public)
+                return Revoke(ROLES[role], AuthorId(KEYS[who].public))
         raise AssertionError(act)
 
 
@@ -148,7 +149,7 @@ def check(world: World, view: View, known: set[str]) -> Counter[str]:
     counts["removed"] += removed
     for role, number in ROLES.items():
         for who in "ABMS":
-            holds = view.has_role(world.object, KEYS[who].public, number)
+            holds = view.has_role(world.object, AuthorId(KEYS[who].public), number)
             assert holds == judge.holds_now(who, role), (who, role)
             counts[f"{role} held"] += holds
     live = judge.live()

@@ -12,6 +12,7 @@ from dinemic_engine import log
 from dinemic_engine.errors import Reason
 from dinemic_engine.event import Event
 from dinemic_engine.ledger import Admitted, Duplicate, Ledger, Orphan, Refused
+from dinemic_engine.ops import Policy
 from dinemic_engine.ranges import Fingerprint
 from dinemic_engine.store import keyspace
 from dinemic_engine.store.memory import MemoryStore
@@ -137,7 +138,7 @@ def test_i_03_a_verdict_needs_the_past_of_an_event_and_nothing_else(
                 assert not everywhere.ledger.knows(event.id)
 
 
-@given(histories(30, objects=1), SEEDS)
+@given(histories(40, objects=1, policies=[Policy(True)]), SEEDS)
 def test_past_queries_by_vector_equal_a_walk_of_the_graph(events: list[Event], seed: int) -> None:
     site = delivered(delivery(events, seed))
     judged = Judged.of(events)

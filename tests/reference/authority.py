@@ -18,8 +18,10 @@ READ, UPDATE, ADMIN = "read", "update", "admin"
 
 @dataclass(frozen=True)
 class Plain:
-    """One event: `does` holds ("set", field), ("grant"|"revoke", role, who), ("policy", open) or
-    ("remove",)."""
+    """One event.
+
+    `does` holds ("set", field), ("grant" or "revoke", role, who), ("policy", open), ("remove",).
+    """
 
     name: str
     author: str

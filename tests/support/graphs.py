@@ -15,10 +15,23 @@ from hypothesis import strategies as st
 
 from dinemic_engine import canonical
 from dinemic_engine.event import Event, sign_event
-from dinemic_engine.ops import ADMIN, READ, SUITE_X25519, UPDATE, Create, Delete, Epoch, Grant, Op, Policy, Remove, Set
 from dinemic_engine.ids import AuthorId, EventId, ObjectId
 from dinemic_engine.keys import SealingKey, SigningKey
 from dinemic_engine.ledger import Admitted, Ahead, Duplicate, Ledger, Orphan, Outcome, Refused
+from dinemic_engine.ops import (
+    ADMIN,
+    READ,
+    SUITE_X25519,
+    UPDATE,
+    Create,
+    Delete,
+    Epoch,
+    Grant,
+    Op,
+    Policy,
+    Remove,
+    Set,
+)
 from dinemic_engine.store import Store, keyspace
 from dinemic_engine.store.memory import MemoryStore
 from dinemic_engine.view import View
@@ -225,7 +238,9 @@ def _op(rng: random.Random) -> Op:
     return Remove() if rng.randrange(4) == 0 else Set(name, 9)
 
 
-def history(seed: int, count: int, objects: int = 2) -> list[Event]:
+def history(
+    seed: int, count: int, objects: int = 2, policies: Sequence[Policy] = _POLICIES
+) -> list[Event]:
     """`count` events on a few objects by several authors, each after its parents.
 
     Anybody writes on top of anything: branches by one author, equal times, several heads, merges,
@@ -233,15 +248,19 @@ def history(seed: int, count: int, objects: int = 2) -> list[Event]:
     A smaller count gives a prefix.
     """
     rng = random.Random(seed)
+    judged = Judged()
     found: list[Event] = []
     for number in range(objects):
         owner = ACTORS[number]
         grants = [who.grant(role) for who, role in _USUAL if who is not owner and rng.randrange(2)]
-        policy = rng.choice(_POLICIES)
+        policy = rng.choice(policies)
         found.append(genesis(*grants, model=f"M{number % 2}", by=owner, policy=policy))
+        judged.take(found[-1])
     for _ in range(count):
         base = rng.choice(found)
         kin = [event for event in found if event.object == base.object]
+        if rng.randrange(12):  # on top of what nobody admits, nothing is admitted: mostly not
+            kin = [event for event in kin if event.id in judged.admitted]
         # Mostly near the end, as in life; sometimes anywhere, as from a restored backup.
         near = kin[-4:] if rng.randrange(3) else kin
         parents = {event.id: event for event in rng.choices(near, k=rng.choice((1, 1, 2, 3)))}
@@ -253,13 +272,16 @@ def history(seed: int, count: int, objects: int = 2) -> list[Event]:
         ops = [_op(rng) for _ in range(rng.choice((1, 1, 2, 3)))]
         by = rng.choice((OWNER, *ACTORS))
         found.append(sign_event(by.key, base.object, t, sorted(parents), ops))
+        judged.take(found[-1])
     return found
 
 
-def histories(count_max: int = 30, objects: int = 2) -> st.SearchStrategy[list[Event]]:
+def histories(
+    count_max: int = 30, objects: int = 2, policies: Sequence[Policy] = _POLICIES
+) -> st.SearchStrategy[list[Event]]:
     """Histories of at most `count_max` events after the genesis events."""
     counts = st.integers(1, count_max)
-    return st.builds(history, SEEDS, count=counts, objects=st.just(objects))
+    return st.builds(history, SEEDS, counts, st.just(objects), st.just(policies))
 
 
 SEEDS = st.integers(0, (1 << 64) - 1)
@@ -300,10 +322,17 @@ class Judged:
                 return judged
             for event in ready:
                 left.remove(event)
-                verdict = judged.judge(event)
-                if verdict is not None:
-                    judged.admitted[event.id] = event
-                    judged.authorized[event.id] = verdict
+                judged.take(event)
+
+    def take(self, event: Event) -> bool:
+        """Judge one event; whether it was admitted."""
+        if not all(parent in self.admitted for parent in event.parents):
+            return False
+        verdict = self.judge(event)
+        if verdict is not None:
+            self.admitted[event.id] = event
+            self.authorized[event.id] = verdict
+        return verdict is not None
 
     def past(self, event: Event) -> set[EventId]:
         """Every event reachable through parents, without the event itself."""

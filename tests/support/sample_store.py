@@ -13,11 +13,23 @@ from typing import Final
 
 from dinemic_engine import sealing
 from dinemic_engine.event import Event, sign_event
-from dinemic_engine.ops import ADMIN, READ, SUITE_X25519, UPDATE, Create, Delete, Grant, Op, Policy, Remove, Set
 from dinemic_engine.ids import AuthorId, EventId, ObjectId
 from dinemic_engine.keys import SealingKey, SigningKey
 from dinemic_engine.ledger import Admitted, Ledger
 from dinemic_engine.limits import T_US_MAX
+from dinemic_engine.ops import (
+    ADMIN,
+    READ,
+    SUITE_X25519,
+    UPDATE,
+    Create,
+    Delete,
+    Grant,
+    Op,
+    Policy,
+    Remove,
+    Set,
+)
 from dinemic_engine.store import Store
 
 T0: Final = 1_700_000_000_000_000

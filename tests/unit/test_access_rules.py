@@ -9,8 +9,8 @@ import pytest
 
 from dinemic_engine.canonical import Sealed
 from dinemic_engine.errors import Reason
+from dinemic_engine.ledger import Ahead, Orphan, Refused
 from dinemic_engine.ops import ADMIN, READ, UPDATE, Delete, Epoch, Op, Policy, Remove, Set
-from dinemic_engine.ledger import Ahead, Orphan
 from dinemic_engine.store.memory import MemoryStore
 from support.graphs import (
     CHIEF,
@@ -185,6 +185,8 @@ def test_a_verdict_does_not_depend_on_the_batch_an_event_comes_in() -> None:
         site.ingest(batch)
         assert site.refused == {bad.id: Reason.CLOCK.value}
         assert site.waiting.counts() == (0, 0)
+        outcomes = {o.event.id: o for o in Site().ledger.prepare(batch, NOW).outcomes}
+        assert isinstance(outcomes[bad.id], Refused)
 
 
 def test_an_event_far_ahead_is_held_and_one_at_the_edge_is_not() -> None:

@@ -9,11 +9,11 @@ import pytest
 
 from dinemic_engine.audit import AuditReport, audit
 from dinemic_engine.event import sign_event
-from dinemic_engine.ops import Create, Grant, Policy, Set
 from dinemic_engine.findings import WORDS
 from dinemic_engine.ids import EventId
 from dinemic_engine.ledger import Ledger
 from dinemic_engine.limits import T_US_MAX
+from dinemic_engine.ops import Create, Grant, Policy, Set
 from dinemic_engine.store import keyspace
 from dinemic_engine.store.memory import MemoryStore
 from dinemic_engine.view import View

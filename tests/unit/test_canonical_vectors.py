@@ -30,7 +30,7 @@ def _value(written: Any) -> Value:
             return {key: _value(item) for key, item in written.items()}
         case list():
             return [_value(item) for item in written]
-        case None | bool() | str():
+        case None | bool() | int() | str():
             return written
     raise AssertionError(f"a vector may not hold {written!r}")
 

@@ -14,10 +14,10 @@ import dinemic.node
 from dinemic.node import Node
 from dinemic_engine import limits
 from dinemic_engine.event import open_event_untrusted
-from dinemic_engine.ops import Set
 from dinemic_engine.ids import EventId
 from dinemic_engine.keys import SigningKey
 from dinemic_engine.ledger import Ingested
+from dinemic_engine.ops import Set
 from dinemic_engine.ranges import HIGHEST, LOWEST
 from support.clocks import Clock, wait_until
 from support.nodes import (
@@ -43,6 +43,12 @@ class Person(dinemic.DModel):
 
 class Wall(dinemic.DModel, access="open"):
     text = dinemic.DField("text")
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Node]:
+    with opened(tmp_path) as found:
+        yield found
 
 
 @pytest.fixture
@@ -272,6 +278,27 @@ def test_more_heads_than_parents_merge_in_two_steps(two: tuple[Node, Node]) -> N
     assert [conflict.value for conflict in wall.text.conflicts()] == ["twice"]
     exchange(a, b)
     assert trace(a)[1] == trace(b)[1]
+
+
+def test_many_heads_by_others_keep_nobody_from_sealing_or_from_using_a_grant(node: Node) -> None:
+    chief, late = Wall([]), Wall([])
+    p = Person([chief.get_db_id()])
+    p.salary.set("the epoch is on this branch")
+    p.append_update_authorized(late.get_db_id())  # and so is the grant
+    *_, newest = p.history()
+    keys = node.keyring.get(object_id(chief))
+    assert keys is not None
+    parent = EventId(object_id(p))
+    branches = [
+        forge(keys.signing, object_id(p), [parent], newest.t + n, Set("name", n))
+        for n in range(1, 40)
+    ]
+    assert node.ingest(PEER, branches).admitted == 39
+    assert len(node.view.heads(object_id(p))) == 40
+    p.salary.set("by the owner")
+    assert p.salary.get() == "by the owner"
+    Person(p.get_db_id(), late.get_db_id()).name.set("by the late one")
+    assert p.name.get() == "by the late one"
 
 
 class Wire:

@@ -5,17 +5,8 @@ import hashlib
 import pytest
 
 from dinemic_engine.limits import RECONCILE_ROUNDS_MAX
-from dinemic_engine.ranges import (
-    HIGHEST,
-    LOWEST,
-    Bound,
-    Fingerprint,
-    Key,
-    RangeRefused,
-    Reconciler,
-    Segment,
-    answer_untrusted,
-)
+from dinemic_engine.ranges import HIGHEST, LOWEST, Bound, Fingerprint, Key
+from dinemic_engine.reconcile import RangeRefused, Reconciler, Segment, answer_untrusted
 from support.dict_replica import KeySet
 
 FP = b"f" * 16

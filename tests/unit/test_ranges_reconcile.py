@@ -8,16 +8,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from dinemic_engine.limits import FRAME_BYTES_MAX, RECONCILE_ROUNDS_MAX
-from dinemic_engine.ranges import (
-    HIGHEST,
-    LOWEST,
-    Gap,
-    Key,
-    Reconciler,
-    Segment,
-    answer_untrusted,
-    successor,
-)
+from dinemic_engine.ranges import HIGHEST, LOWEST, Key, successor
+from dinemic_engine.reconcile import Gap, Reconciler, Segment, answer_untrusted
 from dinemic_transport.messages import Answer, Ask, encode
 from support.dict_replica import MODEL, KeySet
 

@@ -7,8 +7,8 @@ from collections.abc import Set
 import pytest
 
 from dinemic_engine.errors import StoreCorrupt, UnknownObject
-from dinemic_engine.ops import ADMIN, READ, UPDATE
 from dinemic_engine.ids import AuthorId
+from dinemic_engine.ops import ADMIN, READ, UPDATE
 from dinemic_engine.replay import refold, replay, upto
 from dinemic_engine.store.memory import MemoryStore
 from dinemic_engine.view import View

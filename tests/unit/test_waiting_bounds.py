@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 from dinemic_engine import limits
 from dinemic_engine.event import Event
+from dinemic_engine.ids import EventId
 from dinemic_engine.ops import Set
 from dinemic_engine.waiting import Waiting
 from support.graphs import OWNER, Site, T, child, genesis
@@ -13,9 +15,9 @@ from support.graphs import OWNER, Site, T, child, genesis
 SOURCE, OTHER = b"source", b"other"
 
 
-def writes(count: int, size: int = 0) -> list[Event]:
+def writes(count: int) -> list[Event]:
     first = genesis()
-    return [child(first, OWNER, Set("a", bytes(size)), t=T + 1 + n) for n in range(count)]
+    return [child(first, OWNER, Set("a", n), t=T + 1 + n) for n in range(count)]
 
 
 def drained(ready: list[tuple[bytes, Event]]) -> list[Event]:
@@ -72,7 +74,9 @@ def test_held_events_and_orphans_share_the_room_of_a_source() -> None:
 
 def test_the_bytes_of_a_source_and_of_all_sources_are_bounded() -> None:
     waiting = Waiting()
-    events = writes(90, size=1_000_000)
+    (one,) = writes(1)
+    ids = [EventId(number.to_bytes(32, "big")) for number in range(90)]
+    events = [dataclasses.replace(one, id=at, raw=bytes(1_000_000)) for at in ids]
     kept = 0
     for number, event in enumerate(events):
         kept += waiting.add_orphan(b"source %d" % (number // 9), event, [bytes(32)])
@@ -81,7 +85,30 @@ def test_the_bytes_of_a_source_and_of_all_sources_are_bounded() -> None:
     assert kept == min(in_one * 10, limits.ORPHAN_BYTES_MAX // len(events[0].raw))
     assert not waiting.hold(b"a new source", events[-1])
     assert len(drained(waiting.arrived([bytes(32)]))) == kept
+    assert waiting == Waiting()
     assert waiting.hold(b"a new source", events[-1])
+
+
+def test_room_comes_back_with_each_event_that_goes() -> None:
+    waiting = Waiting()
+    (one,) = writes(1)
+    size = limits.ORPHAN_BYTES_PER_SOURCE_MAX // 2
+    for number in range(30):  # two fit; if one that went still counted, the third would not
+        event = dataclasses.replace(one, id=EventId(bytes((number,)) * 32), raw=bytes(size))
+        assert waiting.add_orphan(SOURCE, event, [bytes((number, 1))])
+        assert len(waiting.arrived([bytes((number - 1, 1))] if number else [])) == bool(number)
+    assert len(waiting) == 1
+
+
+def test_forgetting_a_source_keeps_the_order_of_the_rest() -> None:
+    waiting = Waiting()
+    events = writes(40)
+    for number in (3, 1, 4, 15, 9, 2, 6, 5, 35, 8, 7, 32, 38, 0, 28):
+        assert waiting.hold((SOURCE, OTHER)[number % 2], events[number])
+    waiting.forget(SOURCE)
+    left = [event for _, event in waiting.due(T + 10**6)]
+    assert left == sorted(left, key=lambda event: event.t)
+    assert left == [events[n] for n in (1, 3, 5, 7, 9, 15, 35)]
 
 
 def test_a_source_that_is_gone_gives_its_room_back() -> None:

@@ -25,19 +25,8 @@ from typing import Final, TypeAlias
 
 from dinemic_engine.errors import TransportError
 from dinemic_engine.limits import WANT_IDS_MAX
-from dinemic_engine.ranges import (
-    HIGHEST,
-    LOWEST,
-    Bound,
-    Fingerprint,
-    Gap,
-    Key,
-    Reconciler,
-    Segment,
-    Settled,
-    answer_untrusted,
-    successor,
-)
+from dinemic_engine.ranges import HIGHEST, LOWEST, Bound, Fingerprint, Key, successor
+from dinemic_engine.reconcile import Gap, Reconciler, Segment, Settled, answer_untrusted
 from dinemic_transport.messages import (
     Answer,
     Ask,
@@ -50,7 +39,7 @@ BATCH_BYTES: Final = 2 << 20
 """Events loaded for one window or offer stop growing here; the rest follows in the next."""
 
 _OFFER_KEYS: Final = 256
-_LOAD_IDS: Final = 32
+_LOAD_IDS_FIRST: Final = 4
 
 
 # -- jobs: what a worker thread does for a session -----------------------------------------------
@@ -172,18 +161,23 @@ class _Side:
 
 
 def _load(replica: Replica, model: str, ids: Sequence[bytes]) -> tuple[tuple[bytes, ...], int]:
-    """The events of `ids` that are here in `model`, and of how many ids; one batch at most."""
+    """The events of `ids` that are here in `model`, and of how many ids; one batch at most.
+
+    They are read in growing portions: the first are few, for each may be of the largest size.
+    """
     events: list[bytes] = []
-    size = 0
-    for start in range(0, len(ids), _LOAD_IDS):
-        chunk = ids[start : start + _LOAD_IDS]
-        for found in replica.events(chunk):
+    size = at = 0
+    count = _LOAD_IDS_FIRST
+    while at < len(ids) and size < BATCH_BYTES:
+        portion = ids[at : at + count]
+        for found in replica.events(portion):
             if found is not None and found[0] == model:
                 events.append(found[1])
                 size += len(found[1])
-        if size >= BATCH_BYTES:
-            return tuple(events), start + len(chunk)
-    return tuple(events), len(ids)
+        at += len(portion)
+        if size * 8 < BATCH_BYTES:
+            count *= 2
+    return tuple(events), at
 
 
 def summarise(replica: Replica, models: Iterable[str] | None) -> list[Row]:

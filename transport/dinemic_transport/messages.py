@@ -32,7 +32,8 @@ from dinemic_engine.limits import (
     T_US_MAX,
     WANT_IDS_MAX,
 )
-from dinemic_engine.ranges import FINGERPRINT_BYTES, HIGHEST, LOWEST, Bound, Key, Segment
+from dinemic_engine.ranges import FINGERPRINT_BYTES, HIGHEST, LOWEST, Bound, Key
+from dinemic_engine.reconcile import Segment
 
 PROTOCOL_VERSION: Final = 1
 CLUSTER_BYTES: Final = 16

@@ -3,9 +3,9 @@
 An address is a hint: given by the user, or found. Only a handshake tells who is there. An address
 is dialled when nothing speaks against it::
 
-    known --due--> dialling --link--> joined --session open--> back-off forgotten
-      ^               |                  |
-      +---back-off----+------------------+ the link ends
+    known --due--> dialling --link--> joined --20 s--> back-off forgotten
+      ^               |                  |                   |
+      +---back-off----+------------------+-------------------+ the link ends
 
 Never ourselves, never a node we are linked to or are dialling already, never one cut off for
 faults, and after a failure only when its back-off is over: 0.5 s doubling to 60 s, jittered so
@@ -26,6 +26,9 @@ YIELD_SECONDS: Final = 0.5
 
 FOUND_AGAIN_SECONDS: Final = 5.0
 """A node that was away and is found again is not kept waiting for a long back-off."""
+
+STEADY_SECONDS: Final = 20.0
+"""A link that lasted so long was good; one that ends at once, however open, will do so again."""
 
 BAN_SECONDS: Final = (60.0, 3600.0)
 ADDRESSES_MAX: Final = 1024
@@ -98,8 +101,8 @@ class Peers:
         self._me = me
         self._rand = rand
         self._book: dict[str, _Address] = {}
-        self._linked: dict[bytes, bool] = {}
-        """Node ids we hold a link to, and whether we dialled it."""
+        self._linked: dict[bytes, tuple[bool, float]] = {}
+        """Node ids we hold a link to: whether we dialled it, and since when."""
         self._bans: dict[bytes, _Ban] = {}
 
     def __len__(self) -> int:
@@ -182,12 +185,6 @@ class Peers:
         if entry is not None:
             entry.node_id, entry.dialling = node_id, False
 
-    def opened(self, node_id: bytes) -> None:
-        """A session with that node is open: its addresses are good."""
-        for entry in self._book.values():
-            if entry.node_id == node_id:
-                entry.failures = 0
-
     # -- links --
 
     def linked(self, node_id: bytes) -> bool:
@@ -200,20 +197,22 @@ class Peers:
         If the two were dialled by different sides, both keep the one dialled by the smaller id. If
         the peer dialled both, it has lost the first. If we did, the first is as good.
         """
-        old_is_ours = self._linked[node_id]
+        old_is_ours, _ = self._linked[node_id]
         if old_is_ours != dialled:
             return dialled == (self._me < node_id)
         return not dialled
 
-    def joined(self, node_id: bytes, *, dialled: bool) -> None:
+    def joined(self, node_id: bytes, now: float, *, dialled: bool) -> None:
         """We hold a link to `node_id` and keep it."""
-        self._linked[node_id] = dialled
+        self._linked[node_id] = dialled, now
 
     def left(self, node_id: bytes, now: float) -> None:
         """The link we kept has ended: its addresses may be dialled again soon."""
-        self._linked.pop(node_id, None)
+        _, since = self._linked.pop(node_id)
         for entry in self._book.values():
             if entry.node_id == node_id and not entry.dialling:
+                if now >= since + STEADY_SECONDS:
+                    entry.failures = 0
                 self.failed(entry.address, now)
 
     # -- faults --

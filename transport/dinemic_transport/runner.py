@@ -24,10 +24,12 @@ import logging
 import math
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, Final
 
 import trio
 
@@ -56,11 +58,8 @@ ANNOUNCED_BYTES_MAX: Final = 16 << 20
 _log = logging.getLogger(__name__)
 
 
-class Offload(Protocol):
-    """Runs a blocking call without blocking the trio thread: on another one, or in a test here."""
-
-    async def __call__(self, call: Callable[..., Any], *args: Any) -> Any:
-        """What ``call(*args)`` returns or raises."""
+Offload = Callable[..., Awaitable[Any]]
+"""``await offload(call, *args)`` is what a blocking call returns; the trio thread goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +143,7 @@ class Runner:
         self._peers = Peers(node_id, rand)
         self._connections: dict[bytes, _Connection] = {}
         self._scope = trio.CancelScope()
+        self._stopping = False
         self._token: trio.lowlevel.TrioToken | None = None
         self._rows_due = trio.lowlevel.ParkingLot()
         self._dial_due = trio.lowlevel.ParkingLot()
@@ -185,9 +185,19 @@ class Runner:
             self._scope.cancel()  # `run` has not begun, and will end at once
         else:
             with suppress(trio.RunFinishedError):
-                token.run_sync_soon(self._scope.cancel)
+                token.run_sync_soon(self._stop)
 
     # -- for the trio thread -----------------------------------------------------------------
+
+    def _stop(self) -> None:
+        """Say goodbye to everybody, and end when they have heard it, or soon."""
+        self._stopping = True
+        self._scope.deadline = trio.current_time() + CLOSE_SECONDS
+        for connection in self._connections.values():
+            connection.session.close("this node stops")
+            connection.kick()
+        if not self._connections:
+            self._scope.cancel()
 
     @property
     def synced(self) -> bool:
@@ -254,8 +264,8 @@ class Runner:
             overflowed, self._overflowed = self._overflowed, set()
             self._announced_events = self._announced_bytes = 0
         now = trio.current_time()
-        for model, events in announced:
-            self._gossip.announce(model, events, now)
+        for model, batches in groupby(announced, key=itemgetter(0)):
+            self._gossip.announce(model, [raw for _, events in batches for raw in events], now)
         for model in overflowed:
             self._gossip.lost(model, now)
         self._rows_due.unpark_all()
@@ -321,6 +331,8 @@ class Runner:
         """Talk over a link until it ends; at once if another to the same node is to be kept."""
         now = trio.current_time()
         peer = link.peer
+        if self._stopping:
+            return
         if self._peers.banned(peer, now):
             _log.debug("node %s at %s is cut off for its faults", short(peer), link.address)
             return
@@ -344,7 +356,7 @@ class Runner:
         )
         connection = _Connection(link, session)
         self._connections[peer] = connection
-        self._peers.joined(peer, dialled=link.dialled)
+        self._peers.joined(peer, now, dialled=link.dialled)
         self._gossip.add(session)
         self._rows_due.unpark_all()
         try:
@@ -354,6 +366,7 @@ class Runner:
                 nursery.start_soon(self._watch, connection)
                 await self._write(connection)
                 nursery.cancel_scope.cancel()
+            await link.close()
         finally:
             self._ended(connection)
 
@@ -365,6 +378,8 @@ class Runner:
         if self._connections.get(peer) is connection:
             del self._connections[peer]
             self._peers.left(peer, now)
+            if self._stopping and not self._connections:
+                self._scope.cancel()
         if session.fault:
             self._peers.ban(peer, now)
         level = logging.INFO if connection.was_open or session.fault else logging.DEBUG
@@ -376,7 +391,6 @@ class Runner:
         """A session was given something: see what became of it, and wake its tasks."""
         if not connection.was_open and connection.session.state is State.OPEN:
             connection.was_open = True
-            self._peers.opened(connection.link.peer)
             link = connection.link
             _log.info("node %s at %s: connected", short(link.peer), link.address)
         if connection.session.wants_rows:

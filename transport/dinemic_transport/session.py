@@ -31,7 +31,7 @@ from typing import Final
 
 from dinemic_engine.errors import InvalidEvent, TransportError
 from dinemic_engine.event import open_envelope_untrusted
-from dinemic_engine.ranges import Settled
+from dinemic_engine.reconcile import Settled
 from dinemic_transport.catchup import (
     BATCH_BYTES,
     AnswerJob,
@@ -237,7 +237,10 @@ class Session:
         return message
 
     def next_job(self, now: float) -> Job | None:
-        """The next job to run, unless one is running: received events first, then requests."""
+        """The next job to run, unless one is running: received events first, then requests.
+
+        Whether there is one or not, asking may have put messages into line.
+        """
         if self._job is not None or self.state is not State.OPEN:
             return None
         if self._inbox:

@@ -39,6 +39,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any, Final, NamedTuple, cast
 
 from dinemic_engine import canonical
@@ -62,6 +63,9 @@ _SUM: Final = struct.Struct(">Q32s")
 _U32: Final = struct.Struct(">I")
 _NO_T_ID: Final = struct.Struct(">cIQ32s")
 _OP_TAIL: Final = struct.Struct(">Q32sH")
+
+_OBJECTS_REMEMBERED: Final = 4096
+"""Object rows kept decoded, about 1 KiB each."""
 
 AUTHORIZED: Final = 1
 """Flag of `Place`: the author holds the role each op of the event needs (AUTH-5)."""
@@ -201,8 +205,11 @@ class ObjectRow(NamedTuple):
         )
 
 
+@lru_cache(maxsize=_OBJECTS_REMEMBERED)
 def unpack_object(value: bytes) -> ObjectRow:
     """The inverse of `ObjectRow.pack`.
+
+    Every read of a field begins here. Remembered by the row's bytes, so nothing can be out of date.
 
     Raises:
         StoreCorrupt: no row of ours.

@@ -27,7 +27,7 @@ itself and compared::
 The log is replayed in the mode "point in time": up to the first thing that is not whole. So a
 power cut that tears what was not synced yet leaves a store that opens with a prefix, and a
 flipped byte before the mark is an error. What the mark cannot see is a hole with newer rows behind
-it (a whole log missing between two, a zeroed 32 KiB block that begins and ends between batches):
+it (a log missing or cut before another, a zeroed block of 32 KiB that begins between two batches):
 whoever needs to know that too keeps a running hash in rows of its own.
 
 After a failed write (`StoreFull`, say) RocksDB takes no more writes, also when there is room
@@ -94,7 +94,7 @@ SYNCED_FILE: Final = "SYNCED"
 
 _FIRST_MANIFEST: Final = "MANIFEST-000001"
 
-# Logs and manifests are blocks of 32 KiB, each a sequence of records: crc 4, length 2, kind 1, data.
+# Logs and manifests are blocks of 32 KiB; a block is records of crc 4, length 2, kind 1, data.
 _BLOCK_BYTES: Final = 32 << 10
 _RECORD: Final = struct.Struct("<4xHB")
 _RECYCLED_KINDS: Final = frozenset((5, 6, 7, 8, 11))
@@ -308,46 +308,48 @@ def _open_beside(path: Path) -> Rdict:
     RocksDB gets a directory of its own with a copy of the manifest, which names the files of one
     moment, and is pointed at `path` for the files themselves. All of them are opened at once, so
     they stay readable when the node deletes them. Two races remain and both mean: once more.
-    A file may vanish between copy and open; that is an error. A log may be turned into a file
+    A file may vanish between copy and open; that is an error. A log may be turned into a table
     the copy does not know, and deleted; that would be a silent hole. Logs go oldest first, so
     when all those listed *before* the copy are there *after* the open, none was missed.
     """
     failure: Exception | None = None
     for _ in range(BESIDE_ATTEMPTS_MAX):
         try:
-            if not _holds_store(path):
-                raise StoreError(f"there is no store in {path}")
-            logs, synced = _logs(path), _read_synced(path)
-            with tempfile.TemporaryDirectory(prefix="dinemic-") as private:
-                manifest = (path / "CURRENT").read_text("ascii").strip()
-                shutil.copyfile(path / manifest, Path(private, manifest))
-                for name in (manifest, *logs):
-                    _check_kinds(path / name)
-                Path(private, "CURRENT").write_text(f"{manifest}\n", "ascii")
-                options = _options()
-                options.create_if_missing(False)
-                options.set_max_open_files(-1)
-                options.set_db_paths([DBPath(str(path), 1 << 62)])
-                options.set_wal_dir(str(path))
-                db = Rdict(private, options, access_type=AccessType.read_only(False))
-            number = db.latest_sequence_number()
-            if logs <= _logs(path) and number >= synced:
-                return db
-            db.close()
-            if number < synced:
-                failure = StoreCorrupt(
-                    f"{path}: {synced - number} row changes are gone that had been synced to disk; "
-                    f"to go on with what is left, delete the file {SYNCED_FILE}"
-                )
-        except StoreError:
-            raise
+            return _open_copy(path)
         except Exception as error:  # noqa: BLE001 - raised below when trying again did not help
             failure = error
-    if failure is None:
-        raise StoreError(f"the files in {path} are being replaced too quickly to be read")
     if isinstance(failure, StoreError):
         raise failure
+    assert failure is not None
     raise _translate(path, failure) from failure
+
+
+def _open_copy(path: Path) -> Rdict:
+    if not _holds_store(path):
+        raise StoreError(f"there is no store in {path}")
+    logs, synced = _logs(path), _read_synced(path)
+    with tempfile.TemporaryDirectory(prefix="dinemic-") as private:
+        manifest = (path / "CURRENT").read_text("ascii").strip()
+        shutil.copyfile(path / manifest, Path(private, manifest))
+        Path(private, "CURRENT").write_text(f"{manifest}\n", "ascii")
+        for file in (Path(private, manifest), *(path / log for log in logs)):
+            _check_kinds(path, file)
+        options = _options()
+        options.create_if_missing(False)
+        options.set_max_open_files(-1)
+        options.set_db_paths([DBPath(str(path), 1 << 62)])
+        options.set_wal_dir(str(path))
+        db = Rdict(private, options, access_type=AccessType.read_only(False))
+    missing = synced - db.latest_sequence_number()
+    if missing <= 0 and logs <= _logs(path):
+        return db
+    db.close()
+    if missing > 0:
+        raise StoreCorrupt(
+            f"{path}: {missing} row changes are gone that had been synced to disk; "
+            f"to go on with what is left, delete the file {SYNCED_FILE}"
+        )
+    raise StoreError(f"the files in {path} are being replaced too quickly to be read")
 
 
 def _options() -> Options:
@@ -393,11 +395,11 @@ def _holds_store(path: Path) -> bool:
     return True
 
 
-def _check_kinds(file: Path) -> None:
+def _check_kinds(path: Path, file: Path) -> None:
     """Refuse a log that RocksDB 9.8 would read for ever, with the GIL held.
 
-    It does so at a record of the kind that only recycled logs have, behind one of the usual kind:
-    one flipped bit. We recycle no logs.
+    It does so at a record of a kind that only recycled logs have, behind one of the usual kinds:
+    one flipped bit is enough. We recycle no logs.
     """
     with file.open("rb") as log:
         while block := log.read(_BLOCK_BYTES):
@@ -405,12 +407,12 @@ def _check_kinds(file: Path) -> None:
             while at + _RECORD.size <= len(block):
                 length, kind = _RECORD.unpack_from(block, at)
                 if kind in _RECYCLED_KINDS:
-                    raise StoreCorrupt(
-                        f"{file}: damaged in the {_BLOCK_BYTES >> 10} KiB before byte {log.tell()}"
-                    )
+                    raise StoreCorrupt(f"{path}: {file.name} is damaged before byte {log.tell()}")
                 if kind == 0:
                     break  # the rest of the block was never written
                 at += _RECORD.size + length
+            if len(block) < _BLOCK_BYTES:
+                return  # where it ended; a running node may have gone on since
 
 
 def _write_synced(path: Path, number: int) -> None:

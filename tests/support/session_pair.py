@@ -1,0 +1,148 @@
+"""Two nodes talking without a network: sessions, gossip and replicas on a clock a test turns.
+
+Messages travel at once and in order, encoded and decoded; jobs run here. ``pair.run(seconds)`` lets
+everything happen that happens in that time.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+from dinemic_transport.catchup import summarise
+from dinemic_transport.gossip import Gossip
+from dinemic_transport.messages import Message, cluster_hash, decode_untrusted, encode
+from dinemic_transport.session import Session
+from support.dict_replica import DictReplica, identify
+
+SMALL = b"\1" * 32
+LARGE = b"\2" * 32
+CLUSTER = cluster_hash("tests")
+
+
+def make_session(
+    *,
+    me: bytes = SMALL,
+    peer: bytes = LARGE,
+    models: Sequence[str] = ("*",),
+    cluster: bytes = CLUSTER,
+    now: float = 0.0,
+) -> Session:
+    return Session(
+        me, peer, cluster=cluster, models=models, now=now, rand=lambda: 0.5, identify=identify
+    )
+
+
+class Node:
+    """One end: `sent` and `received` hold every message in order."""
+
+    def __init__(self, me: bytes, peer: bytes, replica: DictReplica) -> None:
+        self.me = me
+        self.peer = peer
+        self.replica = replica
+        self.gossip = Gossip(identify)
+        self.sent: list[Message] = []
+        self.frames: deque[bytes] = deque()
+        self.sent_bytes = 0
+        self.now = 0.0
+        replica.announce = lambda model, events: self.gossip.announce(model, events, self.now)
+        self.session = self._greet()
+
+    def reconnect(self) -> None:
+        """A new session; whatever the old one was doing is over."""
+        self.session.lost_link("cut")
+        self.gossip.remove(self.session)
+        self.frames.clear()
+        self.session = self._greet()
+
+    def _greet(self) -> Session:
+        session = Session(
+            self.me,
+            self.peer,
+            cluster=CLUSTER,
+            models=self.replica.models(),
+            now=self.now,
+            rand=lambda: 0.5,
+            identify=identify,
+            quiet=self.gossip.quiet,
+        )
+        self.gossip.add(session)
+        return session
+
+    def step(self) -> bool:
+        """Do one thing that can be done now; False if there is none."""
+        refresh = self.gossip.take_due(self.now)
+        if refresh is not None:
+            self.gossip.refreshed(refresh, summarise(self.replica, refresh.models), self.now)
+            return True
+        job = self.session.next_job(self.now)
+        if job is not None:
+            self.session.completed(job, job.run(self.replica), self.now)
+            return True
+        message = self.session.next_message(self.now)
+        if message is not None:
+            frame = encode(message)
+            self.sent.append(message)
+            self.sent_bytes += len(frame)
+            self.frames.append(frame)
+            return True
+        if self.session.deadline() <= self.now:
+            self.session.tick(self.now)
+            return True
+        return False
+
+    def deadline(self) -> float:
+        return min(self.session.deadline(), self.gossip.deadline())
+
+
+class Pair:
+    """Two nodes and the time. `small` has the smaller id and drives catch-ups."""
+
+    def __init__(self, small: DictReplica, large: DictReplica) -> None:
+        self.small = Node(SMALL, LARGE, small)
+        self.large = Node(LARGE, SMALL, large)
+        self.now = 0.0
+
+    def run(self, seconds: float = 0.0, *, steps: int = 1_000_000) -> int:
+        """Let `seconds` pass, or `steps` happen if that is earlier; how many did."""
+        until, done = self.now + seconds, 0
+        while done < steps:
+            if self._step():
+                done += 1
+                continue
+            due = min(self.small.deadline(), self.large.deadline())
+            assert due > self.now, "nothing to do, and something due"
+            self.now = self.small.now = self.large.now = min(due, until)
+            if due > until:
+                break
+        return done
+
+    def _step(self) -> bool:
+        worked = False
+        for node, other in ((self.small, self.large), (self.large, self.small)):
+            worked = node.step() or worked
+            if node.frames:
+                other.session.receive_untrusted(decode_untrusted(node.frames.popleft()), self.now)
+                worked = True
+        return worked
+
+    def cut(self) -> None:
+        """Break the link and make another."""
+        self.small.reconnect()
+        self.large.reconnect()
+
+    @property
+    def synced(self) -> bool:
+        return self.small.gossip.synced and self.large.gossip.synced
+
+    @property
+    def equal(self) -> bool:
+        return self.small.replica.ids == self.large.replica.ids
+
+
+def drain(session: Session, now: float = 0.0) -> list[Message]:
+    """Everything a session has to say."""
+    said: list[Message] = []
+    while (message := session.next_message(now)) is not None:
+        said.append(message)
+    return said
