@@ -14,6 +14,7 @@ from typing import get_args
 from benchmarks import (
     bench_append,
     bench_audit,
+    bench_grants,
     bench_ingest,
     bench_log_length,
     bench_read,
@@ -26,6 +27,7 @@ BENCHMARKS: dict[str, Callable[[Size], Report]] = {
     "append": bench_append.run,
     "log-length": bench_log_length.run,
     "ingest": bench_ingest.run,
+    "grants": bench_grants.run,
     "read": bench_read.run,
     "sealed": bench_sealed.run,
     "store": bench_store.run,

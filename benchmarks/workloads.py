@@ -41,12 +41,12 @@ class Writer:
     """
 
     def __init__(self, seed: int, *, granted: bool = False) -> None:
-        self._key = owner = SigningKey(_drawn("signing", seed))
-        sealing = SealingKey(_drawn("sealing", seed)).public
+        self._key = owner = SigningKey(drawn("signing", seed))
+        sealing = SealingKey(drawn("sealing", seed)).public
         ops: list[Op] = [Create("Person", SUITE_X25519, sealing, Policy())]
         if granted:
-            self._key = SigningKey(_drawn("granted", seed))
-            subject, author = ObjectId(_drawn("subject", seed)), AuthorId(self._key.public)
+            self._key = SigningKey(drawn("granted", seed))
+            subject, author = ObjectId(drawn("subject", seed)), AuthorId(self._key.public)
             ops.append(Grant(UPDATE, subject, author, SUITE_X25519, sealing))
         genesis = sign_event(owner, None, BEGINNING_US, (), ops)
         self.object: ObjectId = genesis.object
@@ -61,7 +61,8 @@ class Writer:
         return self.events[-count:]
 
 
-def _drawn(what: str, seed: int) -> bytes:
+def drawn(what: str, seed: int) -> bytes:
+    """32 bytes that are the same in every run: a private key, an id."""
     return hashlib.sha256(f"dinemic/benchmark {what} {seed}".encode()).digest()
 
 
@@ -81,7 +82,7 @@ def verifying(count: int) -> Callable[[], None]:
 
     Only the check: no bytes are decoded and nothing is kept.
     """
-    key = SigningKey(_drawn("verifying", 0))
+    key = SigningKey(drawn("verifying", 0))
     # As long as what is signed of an event that sets one short text.
     signed = [hashlib.sha256(bytes((i % 256, i // 256))).digest() * 5 for i in range(count)]
     signatures = [key.sign(data) for data in signed]

@@ -17,7 +17,7 @@
 from dinemic._version import __version__
 from dinemic.fields import Conflict, DField
 from dinemic.logs import set_loglevel
-from dinemic.models import DModel, HistoryEvent
+from dinemic.models import AccessPolicy, DModel, HistoryEvent
 from dinemic.node import Node, Status
 from dinemic.running import (
     launch,
@@ -52,6 +52,7 @@ from dinemic_engine.errors import (
 )
 
 __all__ = [
+    "AccessPolicy",
     "BadSignature",
     "BrokenChain",
     "Conflict",

@@ -5,7 +5,8 @@ One option can be given in four places; the first that names it wins:
     argument  >  DINEMIC_<OPTION> in the environment  >  dinemic.toml in the home  >  default
 
 All places are checked, also where another one wins: an unknown name or a wrong value is never
-passed over. ``DINEMIC_TEST_*`` belongs to tests and is ignored.
+passed over. ``DINEMIC_TEST_*`` belongs to tests and ``DINEMIC_EXPORT_PASSPHRASE`` to the command
+`dinemic keys`; they are no options and are ignored.
 
 Three options are bound to certain places. ``home`` cannot be in the home's own file. ``passphrase``
 cannot either: beside the keys it protects it would protect nothing. A file with a ``cluster_key``
@@ -32,6 +33,8 @@ from dinemic_engine.errors import UsageError
 
 FILE_NAME: Final = "dinemic.toml"
 ENVIRONMENT_PREFIX: Final = "DINEMIC_"
+EXPORT_PASSPHRASE: Final = "DINEMIC_EXPORT_PASSPHRASE"
+"""The passphrase of a file of exported keys, for `dinemic keys`."""
 CLUSTER_KEY_LENGTH_MIN: Final = 16
 """Characters or bytes. Whoever meets a node can try keys offline: a short one is no key."""
 
@@ -97,7 +100,7 @@ def _from_arguments(overrides: Mapping[str, object]) -> dict[str, Any]:
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for variable in sorted(environ):
-        if variable.startswith(ENVIRONMENT_PREFIX) and not variable.startswith(_TEST_PREFIX):
+        if _is_option(variable):
             name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
             place = f"environment variable {variable}"
             # also refuses a second spelling in lower case, which would be one option twice
@@ -105,6 +108,11 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
             text = environ[variable]
             found[name] = _checked(name, _FROM_TEXT.get(name, str)(text), place)
     return found
+
+
+def _is_option(variable: str) -> bool:
+    other = variable.startswith(_TEST_PREFIX) or variable == EXPORT_PASSPHRASE
+    return variable.startswith(ENVIRONMENT_PREFIX) and not other
 
 
 def _from_file(path: Path) -> dict[str, Any]:

@@ -8,7 +8,8 @@ SHA-256 of the others:
     <object id>.key  ["dinemic/key", 1, object id, public, nonce, secret, sum]
 
 ``public`` is the signing key and, for objects, the sealing key behind it; ``secret`` is the seed
-and the private key in the same order. Without a passphrase ``nonce`` is null and ``secret`` plain.
+and the private key in the same order; their lengths tell the suite of the sealing key. Without a
+passphrase ``nonce`` is null and ``secret`` plain.
 
 With one, ``derivation`` is ``["argon2id", salt, passes, lanes, KiB]`` or ``["scrypt", salt, n, r,
 p]``. It runs once, when the keyring is opened, and HKDF makes two keys of its result: the verifier,
@@ -28,34 +29,31 @@ One process writes a keyring; the lock of the home's store sees to that. Any num
 from __future__ import annotations
 
 import contextlib
-import errno
-import hashlib
 import os
-import stat
 import threading
-import unicodedata
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn, cast
 
 from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.constant_time import bytes_eq
-from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
-from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
-from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
+from dinemic import passphrases, private_files
 from dinemic_engine import canonical, ids
-from dinemic_engine.canonical import Value
-from dinemic_engine.errors import InvalidEvent, StoreCorrupt, StoreError, StoreFull, UsageError
-from dinemic_engine.keys import SealingKey, SigningKey
+from dinemic_engine.errors import StoreCorrupt, StoreError, UsageError
+from dinemic_engine.keys import (
+    SEALING_PRIVATE_BYTES,
+    SEALING_PUBLIC_BYTES,
+    SUITE_X25519,
+    SealingKey,
+    SigningKey,
+)
 
 _HEADER_NAME: Final = "keyring.cbor"
 _NODE_NAME: Final = "node.key"
 _KEY_SUFFIX: Final = ".key"
-_UNFINISHED_PREFIX: Final = ".unfinished-"
 
 _HEADER_FORMAT: Final = "dinemic/keyring"
 _KEY_FORMAT: Final = "dinemic/key"
@@ -65,21 +63,16 @@ _FILE_BYTES_MAX: Final = 4096
 
 _KEY_BYTES: Final = 32
 _NONCE_BYTES: Final = 12
-_SALT_BYTES: Final = 16
-_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
+
+_NODE_LENGTHS: Final = {(_KEY_BYTES, _KEY_BYTES)}
+_OBJECT_LENGTHS: Final = {
+    (_KEY_BYTES + SEALING_PUBLIC_BYTES[suite], _KEY_BYTES + SEALING_PRIVATE_BYTES[suite])
+    for suite in SEALING_PUBLIC_BYTES
+}
+"""What `public` and `secret` of a file may have, by the suite of the sealing key."""
 
 _CACHED_KEYS_MAX: Final = 4096
 """Object keys kept in memory, a few KiB each; any other is one small file away."""
-
-_ARGON2ID_COST: Final = (3, 4, 64 << 10)
-"""Passes, lanes, KiB: the second recommendation of RFC 9106; about 0.15 s."""
-
-_SCRYPT_COST: Final = (1 << 17, 8, 1)
-"""n, r, p: 128 MiB, for builds of OpenSSL without Argon2id; about 0.3 s."""
-
-_DERIVATION_BYTES_MAX: Final = 1 << 30
-"""Memory and work (one pass over memory) a header may ask for, so a forged one cannot stop us."""
-_DERIVATION_PASSES_MAX: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +83,10 @@ class ObjectKeys:
     sealing: SealingKey
 
     @classmethod
-    def generate(cls) -> ObjectKeys:
-        """New keys from the system's entropy."""
-        return cls(SigningKey(os.urandom(_KEY_BYTES)), SealingKey(os.urandom(_KEY_BYTES)))
+    def generate(cls, suite: int = SUITE_X25519) -> ObjectKeys:
+        """New keys from the system's entropy, the sealing key of `suite`."""
+        sealing = SealingKey(os.urandom(SEALING_PRIVATE_BYTES[suite]))
+        return cls(SigningKey(os.urandom(_KEY_BYTES)), sealing)
 
 
 class Keyring:
@@ -132,13 +126,13 @@ class Keyring:
             StoreError: no keyring there (``create=False``), other users may read it, or the
                 system refused.
         """
-        with _disk_errors(directory):
+        with private_files.disk_errors(directory):
             if create:
-                _make_directory(directory)
-            names = _names(directory)
+                private_files.make_directory(directory)
+            names = private_files.names_in(directory)
             owned = {_object_id_untrusted(directory, name) for name in names if _is_object(name)}
             if _HEADER_NAME in names:
-                header = _read(directory / _HEADER_NAME)
+                header = private_files.read(directory / _HEADER_NAME, _FILE_BYTES_MAX)
                 key = _unlock_untrusted(directory / _HEADER_NAME, header, passphrase)
             elif owned or _NODE_NAME in names:
                 raise StoreCorrupt(f"{directory / _HEADER_NAME} is gone, but keys are there")
@@ -146,11 +140,12 @@ class Keyring:
                 raise StoreError(f"no keyring in {directory}")
             else:
                 header, key = _new_header(passphrase)
-                _sync_directory(directory.parent)  # a crash may have come before this, last time
-                _write(directory / _HEADER_NAME, header)
+                # a crash may have come before this, last time
+                private_files.sync_directory(directory.parent)
+                private_files.write(directory / _HEADER_NAME, header)
             if create:
                 for name in names:
-                    if name.startswith(_UNFINISHED_PREFIX):
+                    if name.startswith(private_files.UNFINISHED_PREFIX):
                         (directory / name).unlink(missing_ok=True)
         return cls(directory, ChaCha20Poly1305(key) if key else None, owned, writable=create)
 
@@ -184,26 +179,35 @@ class Keyring:
         return keys
 
     def add(self, object_id: bytes, keys: ObjectKeys) -> None:
-        """Keep an object's keys; they are on disk when this returns. The same again is no change.
+        """As `add_all`, of one object."""
+        self.add_all({object_id: keys})
+
+    def add_all(self, added: Mapping[bytes, ObjectKeys]) -> None:
+        """Keep the keys of some objects, all or none; they are on disk when this returns.
+
+        Those that are kept already stay. A crash in the middle may leave some; repeat the call.
 
         Raises:
-            UsageError: other keys are kept for that object (they stay), or `create` was False.
-            StoreFull, StoreError, StoreCorrupt: as for `open`; the keys are not kept.
+            UsageError: other keys are kept for one of them (they stay), or `create` was False.
+            StoreFull, StoreError, StoreCorrupt: as for `open`; none of the keys is kept.
         """
         if not self._writable:
             raise UsageError(f"the keyring in {self._directory} was opened for reading only")
-        path = self._path(object_id)
-        with self._lock, _disk_errors(path):
-            if object_id in self._owned or path.exists():
-                if self._read_object_keys(object_id) != keys:
+        with self._lock:
+            missing: dict[Path, bytes] = {}
+            for object_id, keys in added.items():
+                path = self._path(object_id)
+                with private_files.disk_errors(path):
+                    is_kept = object_id in self._owned or path.exists()
+                if not is_kept:
+                    missing[path] = encode_keys(object_id, keys, self._seal)
+                elif self._read_object_keys(object_id) != keys:
                     raise UsageError(f"other keys are kept for object {ids.short(object_id)}")
-            else:
-                public = keys.signing.public + keys.sealing.public
-                secret = keys.signing.seed + keys.sealing.private
-                _write(path, _encode_key(object_id, public, secret, self._seal))
-            self._owned.add(object_id)
+            _write_all(missing)
+            self._owned.update(added)
             self._owned_view = None
-            self._remember(object_id, keys)
+            for object_id, keys in added.items():
+                self._remember(object_id, keys)
 
     def __repr__(self) -> str:
         sealed = "no passphrase" if self._seal is None else "passphrase"
@@ -225,18 +229,16 @@ class Keyring:
 
     def _read_object_keys(self, object_id: bytes) -> ObjectKeys:
         path = self._path(object_id)
-        with _disk_errors(path):
-            public, secret = _decode_key_untrusted(path, _read(path), object_id, self._seal)
-        keys = ObjectKeys(SigningKey(secret[:_KEY_BYTES]), SealingKey(secret[_KEY_BYTES:]))
-        if keys.signing.public + keys.sealing.public != public:
-            raise StoreCorrupt(f"{path}: the secret does not belong to the public keys")
-        return keys
+        with private_files.disk_errors(path):
+            data = private_files.read(path, _FILE_BYTES_MAX)
+        return decode_keys_untrusted(path, data, object_id, self._seal)
 
     def _open_node_key(self) -> SigningKey:
         path = self._directory / _NODE_NAME
-        with _disk_errors(path):
+        with private_files.disk_errors(path):
             if path.exists():
-                public, secret = _decode_key_untrusted(path, _read(path), None, self._seal)
+                data = private_files.read(path, _FILE_BYTES_MAX)
+                public, secret = _decode_key_untrusted(path, data, None, self._seal)
                 key = SigningKey(secret)
                 if key.public != public:
                     raise StoreCorrupt(f"{path}: the secret does not belong to the public key")
@@ -245,11 +247,34 @@ class Keyring:
                 # with object keys here the first open was finished: there was a node key
                 raise StoreCorrupt(f"{path} is gone")
             key = SigningKey(os.urandom(_KEY_BYTES))
-            _write(path, _encode_key(None, key.public, key.seed, self._seal))
+            private_files.write(path, _encode_key(None, key.public, key.seed, self._seal))
             return key
 
 
 # -- a key file ---------------------------------------------------------------------------------
+
+
+def encode_keys(object_id: bytes, keys: ObjectKeys, seal: ChaCha20Poly1305 | None) -> bytes:
+    """The content of an object's key file, its secret sealed if there is something to seal with."""
+    public = keys.signing.public + keys.sealing.public
+    secret = keys.signing.seed + keys.sealing.private
+    return _encode_key(object_id, public, secret, seal)
+
+
+def decode_keys_untrusted(
+    path: Path, data: bytes, object_id: bytes, seal: ChaCha20Poly1305 | None
+) -> ObjectKeys:
+    """The inverse of `encode_keys`; `path` is where it was read.
+
+    Raises:
+        StoreCorrupt: not the keys of that object, or not sealed with `seal`.
+        StoreError: of a version made by a later release.
+    """
+    public, secret = _decode_key_untrusted(path, data, object_id, seal)
+    keys = ObjectKeys(SigningKey(secret[:_KEY_BYTES]), SealingKey(secret[_KEY_BYTES:]))
+    if keys.signing.public + keys.sealing.public != public:
+        raise StoreCorrupt(f"{path}: the secret does not belong to the public keys")
+    return keys
 
 
 def _encode_key(
@@ -259,7 +284,7 @@ def _encode_key(
     if seal is not None:
         nonce = os.urandom(_NONCE_BYTES)
         secret = seal.encrypt(nonce, secret, _associated_data(subject, public))
-    return _encode(_KEY_FORMAT, subject, public, nonce, secret)
+    return private_files.encode(_KEY_FORMAT, _VERSION, subject, public, nonce, secret)
 
 
 def _decode_key_untrusted(
@@ -270,12 +295,11 @@ def _decode_key_untrusted(
     Raises:
         StoreCorrupt: names the file and what is wrong, never what is in it.
     """
-    match _decode_untrusted(path, data, _KEY_FORMAT):
+    match private_files.decode_untrusted(path, data, _KEY_FORMAT, _VERSION):
         case [found, bytes(public), None | bytes() as nonce, bytes(secret)]:
             pass
         case _:
             raise StoreCorrupt(f"{path} is not a key file")
-    length = _KEY_BYTES if subject is None else 2 * _KEY_BYTES
     if found != subject:
         raise StoreCorrupt(f"{path} holds the key of something else")
     if (nonce is None) != (seal is None):
@@ -285,7 +309,7 @@ def _decode_key_untrusted(
             secret = seal.decrypt(cast(bytes, nonce), secret, _associated_data(subject, public))
         except (InvalidTag, ValueError):  # ValueError: no nonce has that length
             raise StoreCorrupt(f"{path} does not open: it was damaged or replaced") from None
-    if len(public) != length or len(secret) != length:
+    if (len(public), len(secret)) not in (_NODE_LENGTHS if subject is None else _OBJECT_LENGTHS):
         raise StoreCorrupt(f"{path} holds a key of the wrong length")
     return public, secret
 
@@ -294,55 +318,17 @@ def _associated_data(subject: bytes | None, public: bytes) -> bytes:
     return canonical.encode([_KEY_FORMAT, _VERSION, subject, public])
 
 
-def _encode(form: str, *elements: Value) -> bytes:
-    body: list[Value] = [form, _VERSION, *elements]
-    return canonical.encode([*body, _sum(body)])
-
-
-def _decode_untrusted(path: Path, data: bytes, form: str) -> list[Value]:
-    """The elements between the version and the sum.
-
-    Raises:
-        StoreCorrupt: not the bytes `_encode` made, or of another form.
-        StoreError: of a version made by a later release.
-    """
-    try:
-        value = canonical.decode_untrusted(data)
-    except InvalidEvent:  # its detail may quote the file
-        raise StoreCorrupt(f"{path} was cut short or damaged") from None
-    match value:
-        case [*body, bytes(found)] if found == _sum(body):
-            pass
-        case _:
-            raise StoreCorrupt(f"{path} was damaged")
-    match body:
-        case [found_form, version, *elements] if found_form == form and type(version) is int:
-            if version != _VERSION:
-                raise StoreError(f"{path} is of version {version}; this release reads {_VERSION}")
-            return elements
-        case _:
-            raise StoreCorrupt(f"{path} is not a {form} file")
-
-
-def _sum(body: list[Value]) -> bytes:
-    return hashlib.sha256(canonical.encode(body)).digest()
-
-
 # -- the passphrase -----------------------------------------------------------------------------
 
 
 def _new_header(passphrase: str | None) -> tuple[bytes, bytes | None]:
     """The bytes of a new ``keyring.cbor`` and the key that seals, if there is a passphrase."""
     if passphrase is None:
-        return _encode(_HEADER_FORMAT, None, None), None
-    salt = os.urandom(_SALT_BYTES)
-    try:
-        derivation: tuple[str, bytes, int, int, int] = ("argon2id", salt, *_ARGON2ID_COST)
-        derived = _derive(derivation, passphrase)
-    except UnsupportedAlgorithm:
-        derivation = ("scrypt", salt, *_SCRYPT_COST)
-        derived = _derive(derivation, passphrase)
-    header = _encode(_HEADER_FORMAT, list(derivation), _expand(derived, "verifier"))
+        return private_files.encode(_HEADER_FORMAT, _VERSION, None, None), None
+    derivation, derived = passphrases.new(passphrase)
+    header = private_files.encode(
+        _HEADER_FORMAT, _VERSION, list(derivation), _expand(derived, "verifier")
+    )
     return header, _expand(derived, "seal")
 
 
@@ -353,80 +339,35 @@ def _unlock_untrusted(path: Path, data: bytes, passphrase: str | None) -> bytes 
         UsageError: not the passphrase of this keyring.
         StoreCorrupt, StoreError: not a header, or one this build cannot use.
     """
-    match _decode_untrusted(path, data, _HEADER_FORMAT):
+    match private_files.decode_untrusted(path, data, _HEADER_FORMAT, _VERSION):
         case [None, None]:
             if passphrase is not None:
                 raise UsageError(f"a passphrase was given, but {path.parent} has none")
             return None
-        case [[str(name), bytes(salt), int(a), int(b), int(c)], bytes(verifier)]:
+        case [list(derivation), bytes(verifier)]:
             pass
         case _:
             raise StoreCorrupt(f"{path} is not a keyring")
-    if not _is_sane(name, salt, a, b, c):
-        raise StoreCorrupt(f"{path} names no key derivation this release makes")
+    try:
+        sane = passphrases.read_untrusted(derivation)
+    except ValueError as error:
+        raise StoreCorrupt(f"{path} {error}") from error
     if passphrase is None:
         raise UsageError(f"{path.parent} is protected by a passphrase: set DINEMIC_PASSPHRASE")
     try:
-        derived = _derive((name, salt, a, b, c), passphrase)
+        derived = passphrases.derive(sane, passphrase)
     except UnsupportedAlgorithm:
-        raise StoreError(f"{path} needs {name}, which the OpenSSL here does not have") from None
+        raise StoreError(f"{path} needs {sane[0]}, which the OpenSSL here does not have") from None
     if not bytes_eq(_expand(derived, "verifier"), verifier):
         raise UsageError(f"wrong passphrase for {path.parent}")
     return _expand(derived, "seal")
 
 
-def _is_sane(name: str, salt: bytes, a: int, b: int, c: int) -> bool:
-    """Whether the parameters are possible and stay within our bounds of memory and time."""
-    if len(salt) != _SALT_BYTES or min(a, b, c) < 1:
-        return False
-    match name:
-        case "argon2id":
-            passes, lanes, kib = a, b, c
-            bounded = passes <= _DERIVATION_PASSES_MAX and kib << 10 <= _DERIVATION_BYTES_MAX
-            return bounded and lanes <= 64 and kib >= 8 * lanes
-        case "scrypt":
-            n, r, p = a, b, c
-            power_of_two = n > 1 and n & (n - 1) == 0
-            return power_of_two and 128 * n * r <= _DERIVATION_BYTES_MAX and p <= 16
-        case _:
-            return False
-
-
-def _derive(derivation: tuple[str, bytes, int, int, int], passphrase: str) -> bytes:
-    if not passphrase:
-        raise UsageError("the passphrase is empty")
-    # one spelling for what looks alike; bytes of the environment that are no text stay distinct
-    entered = unicodedata.normalize("NFC", passphrase).encode("utf-8", "surrogatepass")
-    name, salt, a, b, c = derivation
-    if name == "argon2id":
-        return Argon2id(salt=salt, length=_KEY_BYTES, iterations=a, lanes=b, memory_cost=c).derive(
-            entered
-        )
-    return Scrypt(salt=salt, length=_KEY_BYTES, n=a, r=b, p=c).derive(entered)
-
-
 def _expand(derived: bytes, purpose: str) -> bytes:
-    info = f"{_HEADER_FORMAT}/{_VERSION}/{purpose}".encode()
-    return HKDFExpand(hashes.SHA256(), _KEY_BYTES, info).derive(derived)
+    return passphrases.expand(derived, f"{_HEADER_FORMAT}/{_VERSION}/{purpose}")
 
 
-# -- the disk -----------------------------------------------------------------------------------
-
-
-def _make_directory(directory: Path) -> None:
-    """Make `directory` and what is missing above it, closed to other users and durable."""
-    if directory.is_dir():
-        return
-    _make_directory(directory.parent)
-    directory.mkdir(mode=0o700, exist_ok=True)  # exists by now: another thread made it
-    _sync_directory(directory.parent)
-
-
-def _names(directory: Path) -> frozenset[str]:
-    mode = directory.stat().st_mode
-    if mode & _OTHERS:
-        raise StoreError(f"other users may enter {directory}: chmod 700 it if that is a mistake")
-    return frozenset(os.listdir(directory))
+# -- files --------------------------------------------------------------------------------------
 
 
 def _is_object(name: str) -> bool:
@@ -440,58 +381,16 @@ def _object_id_untrusted(directory: Path, name: str) -> bytes:
         raise StoreCorrupt(f"{str(directory / name)!r} is not named after an object") from None
 
 
-def _read(path: Path) -> bytes:
-    """The whole of a small file that nobody else may read."""
-    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe would wait
+def _write_all(files: Mapping[Path, bytes]) -> None:
+    """Make files that were not there; after an error none of them is."""
+    made: list[Path] = []
     try:
-        descriptor = os.open(path, flags)
-    except FileNotFoundError:
-        raise StoreCorrupt(f"{path} is gone") from None
-    try:
-        mode = os.fstat(descriptor).st_mode
-        if not stat.S_ISREG(mode):
-            raise StoreCorrupt(f"{path} is not a file")
-        if mode & _OTHERS:
-            raise StoreError(f"other users may read {path}: chmod 600 it if that is a mistake")
-        data = os.read(descriptor, _FILE_BYTES_MAX + 1)
-    finally:
-        os.close(descriptor)
-    if len(data) > _FILE_BYTES_MAX:
-        raise StoreCorrupt(f"{path} is larger than any key file")
-    return data
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Make a file that was not there, durably; after an error it is not there either."""
-    placed = path.parent / (_UNFINISHED_PREFIX + os.urandom(8).hex())
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    try:
-        with os.fdopen(os.open(placed, flags, 0o600), "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        placed = placed.rename(path)
-        _sync_directory(path.parent)
+        for path, data in files.items():
+            with private_files.disk_errors(path):
+                private_files.write(path, data)
+            made.append(path)
     except BaseException:
-        with contextlib.suppress(OSError):  # the first error is the one to report
-            placed.unlink()
+        for path in made:
+            with contextlib.suppress(OSError):  # the first error is the one to report
+                path.unlink()
         raise
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _disk_errors(path: Path) -> Iterator[None]:
-    """The system's errors as ours, naming the path."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StoreFull(f"no room left for {path}") from error
-        raise StoreError(f"{path}: {error}") from error

@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final, NamedTuple, Self
 
 from dinemic import running
 from dinemic.fields import DECLARED, Access, Conflict, Default, DField
-from dinemic.sealer import Edit
+from dinemic.sealer import SUITES, Edit, Sealing
 from dinemic_engine import canonical
 from dinemic_engine.canonical import Sealed, Value
-from dinemic_engine.errors import InvalidEvent
+from dinemic_engine.errors import InvalidEvent, Reason, UpdateRejected
 from dinemic_engine.ids import (
     AuthorId,
+    EventId,
     ObjectId,
     db_id,
+    from_text_untrusted,
     is_model_name,
     parse_db_id_untrusted,
     short,
     to_text,
 )
-from dinemic_engine.ops import ADMIN, READ, UPDATE, Op, Policy, Remove
+from dinemic_engine.ops import (
+    ADMIN,
+    READ,
+    UPDATE,
+    Op,
+    Policy,
+    Remove,
+    Revoke,
+    SetPolicy,
+    check_field_name,
+)
+from dinemic_engine.readers import Having
 from dinemic_engine.types import register
 from dinemic_engine.view import Because, View
 
@@ -38,7 +51,32 @@ class HistoryEvent(NamedTuple):
     """Microseconds since the Unix epoch."""
     ops: tuple[Op, ...]
     verdict: str
-    """``authorized``, or ``unauthorized`` where an open rule let a stranger in."""
+    """``authorized``, ``unauthorized`` (an open rule let a stranger in) or ``void`` (no effect)."""
+    rule: str
+    """Why it is void, beginning with the rule's name, or empty."""
+
+
+class Reader(NamedTuple):
+    """Somebody who was given the key of a sealed value."""
+
+    object_id: str
+    """The full id; without the model if the object is not known here. By its grant's word."""
+    key: str
+    """Its public signing key, base32."""
+    how: str
+    """``recipient``; ``maker``: sealed it for others and so had it, as writers who may not read."""
+    event_id: str
+    """The first event that gave it the key."""
+    t: int
+    """Microseconds since the Unix epoch."""
+
+
+class AccessPolicy(NamedTuple):
+    """Who may change fields without a grant: anybody where it is open, nobody where closed."""
+
+    access: Access
+    """The rule of every field but those in `fields`."""
+    fields: dict[str, Access]
 
 
 class DModel:
@@ -47,17 +85,25 @@ class DModel:
     ``Person([])`` makes a new object owned here; ``Person([id, ...])`` lets those objects read and
     update it. ``Person(db_id)`` and ``Person(db_id, caller_id)`` are handles on an existing one;
     the caller, an object whose key is here, signs what the handle writes and opens what it reads.
-    ``class Person(DModel, access="open")`` lets anybody change fields of its objects.
+    ``class Person(DModel, access="open")`` lets anybody change fields of its objects;
+    ``sealing="hybrid"`` seals encrypted fields so that a quantum computer does not open them, for
+    readers whose models are declared so too.
     """
 
     _access: ClassVar[Access] = "closed"
+    _sealing: ClassVar[Sealing] = "x25519"
 
-    def __init_subclass__(cls, *, access: Access | None = None, **options: Any) -> None:
-        """Check what was declared, and keep the model's access if it is not its base's."""
+    def __init_subclass__(
+        cls, *, access: Access | None = None, sealing: Sealing | None = None, **options: Any
+    ) -> None:
+        """Check what was declared; access and sealing are those of the base if not given."""
         super().__init_subclass__(**options)
+        if sealing is not None:
+            if sealing not in SUITES:
+                raise ValueError(f"sealing is 'x25519' or 'hybrid', not {sealing!r}")
+            cls._sealing = sealing
         if access is not None:
-            if access not in ("open", "closed"):
-                raise ValueError(f"access is 'open' or 'closed', not {access!r}")
+            _is_open(access)
             cls._access = access
         cls._declared()
 
@@ -105,7 +151,9 @@ class DModel:
             granted = [self._parse(subject) for subject in source]
             self._caller = None
             try:
-                self._object_id = self._node.create(model, self._policy(), granted)
+                self._object_id = self._node.create(
+                    model, self._policy(), granted, SUITES[self._sealing]
+                )
             except InvalidEvent as error:
                 raise ValueError(str(error)) from error
 
@@ -222,6 +270,33 @@ class DModel:
 
     # -- sealing what is no field -------------------------------------------------------------
 
+    def readers(self, field: str, at: str | int | None = None) -> list[Reader] | None:
+        """Who could open a field's value, the owner first; None if it is not sealed: everybody.
+
+        With `at`, an event id of this object or microseconds since the Unix epoch: the value it had
+        in the eyes of that event's author, or by that time, and who had been given its key by then.
+        Public data alone tells: that a key was sealed for somebody, not that it opened, nor whom
+        a reader told. Empty if the field has no value.
+
+        Raises:
+            UnknownObject: the object is not known here, or `at` is an event that is not.
+            ValueError: `at` is no event id.
+        """
+        when = EventId(from_text_untrusted(at)) if isinstance(at, str) else at
+        stored = register.stored_key(field).decode()
+        found = self._view.readers(self._object_id, stored, when)
+        return None if found is None else [self._reader(each) for each in found]
+
+    def _reader(self, found: Having) -> Reader:
+        named = self._view.find(found.subject)
+        return Reader(
+            db_id(named[1].model, found.subject) if named else to_text(found.subject),
+            to_text(found.author),
+            "recipient" if found.recipient else "maker",
+            to_text(found.event),
+            found.t,
+        )
+
     def encrypt(self, value: Value) -> bytes:
         """`value` sealed for the object's readers of today: a COSE_Encrypt0, to keep anywhere.
 
@@ -264,17 +339,86 @@ class DModel:
         """Whether that object may grant reading and updating."""
         return self._is_authorized(object_id, ADMIN)
 
-    def append_read_authorized(self, object_id: str) -> None:
-        """Let that object open values sealed from now on."""
-        self._authorize(object_id, READ)
+    def append_read_authorized(self, object_id: str, history: bool = True) -> None:
+        """Let that object open sealed values; without `history`, only those sealed from now on.
+
+        History is what this handle can open itself. Nothing happens if it is a reader already; one
+        that lacks keys, as of writers who had not seen the grant, is revoked and granted again.
+
+        Raises:
+            UpdateRejected: this handle may not grant that; nothing was made.
+            UnknownObject, NotOwned, ValueError: as for `DField.set`; the other object's keys must
+                be known here too.
+        """
+        self._authorize(object_id, READ, history)
 
     def append_update_authorized(self, object_id: str) -> None:
-        """Let that object change fields."""
+        """Let that object change fields; raises as `append_read_authorized`."""
         self._authorize(object_id, UPDATE)
 
     def append_admin_authorized(self, object_id: str) -> None:
-        """Let that object grant reading and updating, and change fields."""
+        """Let that object grant reading and updating, and change fields; the owner only may."""
         self._authorize(object_id, ADMIN)
+
+    def revoke_read_authorized(self, object_id: str) -> None:
+        """No longer let that object open what is sealed from now on; nothing if it may not.
+
+        What it could open once it can open for ever: no revocation takes a key back.
+
+        Raises:
+            UpdateRejected: this handle may not revoke that, or it is the owner's own right.
+            UnknownObject, NotOwned, ValueError: as for `DField.set`.
+        """
+        self._revoke(object_id, READ)
+
+    def revoke_update_authorized(self, object_id: str) -> None:
+        """Void every change by that object which this node has not seen; nothing if it may not.
+
+        An admin goes on changing fields: end that role too. Raises as `revoke_read_authorized`.
+        """
+        self._revoke(object_id, UPDATE)
+
+    def revoke_admin_authorized(self, object_id: str) -> None:
+        """Void all that object does as an admin and this node has not seen; the owner only may.
+
+        Raises as `revoke_read_authorized`.
+        """
+        self._revoke(object_id, ADMIN)
+
+    def get_access(self) -> AccessPolicy:
+        """Who may change fields without a grant, as it is now.
+
+        Raises:
+            UnknownObject: the object is not known here.
+        """
+        policy = self._view.policy(self._object_id)
+        fields = {name: _word(is_open) for name, is_open in policy.fields}
+        return AccessPolicy(_word(policy.is_open), fields)
+
+    def set_access(self, access: Access, fields: Mapping[str, Access] | None = None) -> None:
+        """Open or close the object, and some fields otherwise; the owner only may (AUTH-5).
+
+        A field that has a rule of its own, declared or set before, keeps it unless it is named.
+        Closing voids what strangers wrote and this node has not seen. Nothing if nothing changes.
+
+        Raises:
+            UpdateRejected: this handle is not the owner's; nothing was made.
+            ValueError: an access that is neither word, or a name no field can have.
+            UnknownObject, NotOwned: as for `DField.set`.
+        """
+        now = self._view.policy(self._object_id)
+        own = {name for name, field in self._declared().items() if field.access is not None}
+        own |= {name for name, _ in now.fields}
+        rules = {name: now.opens(name) for name in own}
+        try:
+            for name, rule in (fields or {}).items():
+                rules[check_field_name(name)] = _is_open(rule)
+        except InvalidEvent as error:
+            raise ValueError(str(error)) from error
+        policy = Policy(_is_open(access), tuple(sorted(rules.items())))
+        same = all(now.opens(name) == rule for name, rule in rules.items())
+        if not (same and policy.is_open == now.is_open):
+            self._commit([SetPolicy(policy)])
 
     def _is_authorized(self, object_id: str, role: int) -> bool:
         subject = self._parse(object_id)
@@ -284,11 +428,40 @@ class DModel:
         found = view.find(subject)
         if found is not None:
             return view.has_role(self._object_id, AuthorId(found[1].owner), role)
-        return any(grant.subject == subject for grant in view.grants(self._object_id, role))
+        return any(holder.subject == subject for holder in view.holders(self._object_id, role))
 
-    def _authorize(self, object_id: str, role: int) -> None:
-        if not self._is_authorized(object_id, role):
-            self._commit([self._node.grant(self._parse(object_id), role)])
+    def _authorize(self, object_id: str, role: int, history: bool = True) -> None:
+        if self._is_authorized(object_id, role):
+            return
+        found = self._view.find(self._object_id)  # if it is not here, `authorize` says so
+        suite = SUITES[self._sealing] if found is None else found[1].suite
+        grant = self._node.grant(self._parse(object_id), role, suite)
+        try:
+            self._node.authorize(self._object_id, grant, history, self._caller)
+        except InvalidEvent as error:
+            raise ValueError(str(error)) from error
+
+    def _revoke(self, object_id: str, role: int) -> None:
+        """End the role of every key that holds it in the name of that object."""
+        subject = self._parse(object_id)
+        view = self._view
+        _, row = view.need(self._object_id)
+        found = view.find(subject)
+        key = found[1].owner if found is not None else b""
+        if subject == self._object_id or key == row.owner:
+            raise UpdateRejected(
+                f"{short(subject)}... is the owner, whose rights cannot be revoked",
+                by=Reason.OWNER_GRANT.rule,
+                reason=f"{Reason.OWNER_GRANT.value}: the owner's rights are not given or taken",
+            )
+        # A grant only claims whose key it names: end what its claim shows, and the object's own.
+        ops = [
+            Revoke(role, holder.author)
+            for holder in view.holders(self._object_id, role)
+            if holder.subject == subject or holder.author == key
+        ]
+        if ops:
+            self._commit(ops)
 
     # -- what happened ------------------------------------------------------------------------
 
@@ -305,7 +478,8 @@ class DModel:
                 to_text(event.author),
                 event.t,
                 event.ops,
-                "authorized" if logged.authorized else "unauthorized",
+                logged.verdict,
+                logged.rule,
             )
 
     def why(self, field: str) -> list[Because]:
@@ -335,3 +509,14 @@ class DModel:
     def __repr__(self) -> str:
         caller = f" as {short(self._caller)}..." if self._caller else ""
         return f"<{self.get_model()} {short(self._object_id)}...{caller}>"
+
+
+def _is_open(access: object) -> bool:
+    """Whether that word is ``open``; ValueError if it is neither."""
+    if access not in ("open", "closed"):
+        raise ValueError(f"access is 'open' or 'closed', not {access!r}")
+    return access == "open"
+
+
+def _word(is_open: bool) -> Access:
+    return "open" if is_open else "closed"

@@ -19,18 +19,19 @@ import threading
 import time
 import weakref
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from dinemic.config import Config
 from dinemic.keyring import Keyring, ObjectKeys
-from dinemic.sealer import Edit, Sealer
+from dinemic.sealer import SUITES, Edit, Sealer
 from dinemic_engine.canonical import Sealed, Value
 from dinemic_engine.errors import (
     InvalidEvent,
     NotLaunched,
     NotOwned,
+    Reason,
     StoreError,
     UnknownObject,
     Unreadable,
@@ -48,11 +49,20 @@ from dinemic_engine.ledger import (
     Ledger,
     Orphan,
     Refused,
+    Surplus,
 )
-from dinemic_engine.ops import READ, SUITE_X25519, UPDATE, Create, Grant, Op, Policy
+from dinemic_engine.ops import (
+    READ,
+    SUITE_X25519,
+    UPDATE,
+    Create,
+    Grant,
+    Op,
+    Policy,
+)
 from dinemic_engine.ranges import Bound, Fingerprint, Key
 from dinemic_engine.store import Store
-from dinemic_engine.view import View
+from dinemic_engine.view import View, why_void
 from dinemic_engine.waiting import Waiting
 
 if TYPE_CHECKING:
@@ -80,6 +90,10 @@ class Status:
     authored: int
     admitted: int
     duplicate: int
+    void: int
+    """Events without effect as they came: their author had been revoked (AUTH-4, AUTH-5)."""
+    flipped: int
+    """Times an event already here lost its effect to one that came late, or got it back."""
     refused: dict[str, int]
     waiting: int
     held: int
@@ -91,6 +105,8 @@ class _Counters:
     authored: int = 0
     admitted: int = 0
     duplicate: int = 0
+    void: int = 0
+    flipped: int = 0
     refused: Counter[str] = field(default_factory=Counter)
 
 
@@ -166,19 +182,27 @@ class Node:
 
     # -- changing -----------------------------------------------------------------------------
 
-    def create(self, model: str, policy: Policy, granted: Sequence[ObjectId]) -> ObjectId:
+    def create(
+        self,
+        model: str,
+        policy: Policy,
+        granted: Sequence[ObjectId],
+        suite: int = SUITE_X25519,
+    ) -> ObjectId:
         """A new object of `model`, owned here; each of `granted` may read and update it.
 
-        The private keys are on disk before the genesis is admitted or announced.
+        Its values are sealed in `suite`. The private keys are on disk before the genesis is
+        admitted or announced.
 
         Raises:
             UnknownObject: one of `granted` is not known here.
+            UpdateRejected: one of them has a sealing key of another suite; nothing was made.
         """
         self.check_open()
-        keys = ObjectKeys.generate()
-        ops: list[Op] = [Create(model, SUITE_X25519, keys.sealing.public, policy)]
+        keys = ObjectKeys.generate(suite)
+        ops: list[Op] = [Create(model, suite, keys.sealing.public, policy)]
         for subject in dict.fromkeys(granted):
-            ops += [self.grant(subject, role) for role in _CONSTRUCTOR_ROLES]
+            ops += [self.grant(subject, role, suite) for role in _CONSTRUCTOR_ROLES]
         event = self._ledger.draft(None, ops, keys.signing, _now_us())
         self.keyring.add(event.id, keys)  # waits for the disk, so not under the lock
         with self._lock:
@@ -187,13 +211,23 @@ class Node:
         self._written()
         return ObjectId(event.id)
 
-    def grant(self, subject: ObjectId, role: int) -> Grant:
-        """The op that gives `subject` a role.
+    def grant(self, subject: ObjectId, role: int, suite: int = SUITE_X25519) -> Grant:
+        """The op that gives `subject` a role on an object that seals in `suite`.
 
         Raises:
             UnknownObject: the subject's keys are not known here.
+            UpdateRejected: it should read, and its sealing key is of another suite (SEAL-1).
         """
         _, row = self.view.need(subject)
+        if role == READ and row.suite != suite:
+            words = {number: word for word, number in SUITES.items()}
+            detail = (
+                f"{row.model} {short(subject)}... has a key for sealing={words[row.suite]!r} and "
+                f"cannot read what is sealed for {words[suite]!r}"
+            )
+            raise UpdateRejected(
+                detail, by=Reason.SUITE.rule, reason=f"{Reason.SUITE.value}: {detail}"
+            )
         return Grant(role, subject, AuthorId(row.owner), row.suite, row.sealing)
 
     def commit(self, object_id: ObjectId, edit: Edit, caller: ObjectId | None) -> Event:
@@ -205,13 +239,35 @@ class Node:
             UpdateRejected: a rule refuses it; nothing was made.
             InvalidEvent: the ops break a rule of the format; nothing was made.
         """
+        return self._author(object_id, caller, lambda key: self._sealer.ops(object_id, edit, key))
+
+    def authorize(
+        self, object_id: ObjectId, grant: Grant, history: bool, caller: ObjectId | None
+    ) -> Event:
+        """Make one event of a grant; a new reader is given keys with it, with `history` older ones.
+
+        Raises:
+            UnknownObject, NotOwned, UpdateRejected, InvalidEvent: as `commit`.
+        """
+        if grant.role != READ:
+            return self.commit(object_id, [grant], caller)
+        return self._author(
+            object_id, caller, lambda key: self._sealer.grant_ops(object_id, grant, key, history)
+        )
+
+    def _author(
+        self,
+        object_id: ObjectId,
+        caller: ObjectId | None,
+        ops: Callable[[SigningKey], Sequence[Op]],
+    ) -> Event:
+        """Make one event of the ops that `ops` makes for its signer, under the lock."""
         self.check_open()
         signer = self.signer(object_id, caller)
         with self._lock:
             self.check_open()
             self._need_standing(object_id)
-            ops = self._sealer.ops(object_id, edit, signer)
-            event = self._ledger.draft(object_id, ops, signer, _now_us())
+            event = self._ledger.draft(object_id, ops(signer), signer, _now_us())
             self._admit_own(event)
         self._written()
         return event
@@ -242,7 +298,7 @@ class Node:
         """Let an event of our own in, or raise; the caller holds the lock."""
         if self._flush_failure:
             raise StoreError(f"an earlier write did not reach the disk: {self._flush_failure}")
-        proposal = self._ledger.prepare([event], _now_us())
+        proposal = self._ledger.prepare([event], _now_us(), lifted=None)
         outcome = proposal.outcomes[0]
         if isinstance(outcome, Refused):
             reason = outcome.error.reason
@@ -261,14 +317,16 @@ class Node:
             )
         assert isinstance(outcome, Admitted), "a draft on top of our own heads"
         if outcome.void:
+            rule = why_void(outcome.flags)
             raise UpdateRejected(
-                f"{short(event.object)}...: the author was revoked",
-                by="AUTH-4",
-                reason="revoked",
+                f"{short(event.object)}...: {rule}",
+                by=rule.partition(":")[0],
+                reason=rule,
                 event=event.id,
             )
         self._ledger.accept(proposal)
         self._counters.authored += 1
+        self._counters.flipped += len(outcome.flipped)
         self._announce([outcome])
 
     # -- sealing ------------------------------------------------------------------------------
@@ -361,14 +419,18 @@ class Node:
         while batch:
             part, batch = batch[:INGEST_BATCH], batch[INGEST_BATCH:]
             with self._lock:
-                proposal = self._ledger.prepare([event for _, event in part], _now_us())
+                proposal = self._ledger.prepare(
+                    [event for _, event in part], _now_us(), self._waiting.vouched
+                )
                 self._ledger.accept(proposal)
                 admitted = proposal.admitted
                 for (source, event), outcome in zip(part, proposal.outcomes, strict=True):
                     match outcome:
-                        case Admitted():
+                        case Admitted(void=void, flipped=flipped):
                             tally.admitted += 1
                             counters.admitted += 1
+                            counters.void += void
+                            counters.flipped += len(flipped)
                         case Duplicate():
                             tally.duplicate += 1
                             counters.duplicate += 1
@@ -376,12 +438,17 @@ class Node:
                             tally.refused.append((error, event))
                             counters.refused[error.reason.value] += 1
                         case Orphan(missing=missing):
-                            if self._waiting.add_orphan(source, event, missing):
+                            vouches = self.view.may_write(event.object, event.author)
+                            if self._waiting.add_orphan(source, event, missing, vouches=vouches):
                                 tally.waiting.add(event.id)
                         case Ahead():
                             if self._waiting.hold(source, event):
                                 tally.waiting.add(event.id)
+                        case Surplus():
+                            if self._waiting.add_surplus(source, event):
+                                tally.waiting.add(event.id)
                 complete = self._waiting.arrived([found.event.id for found in admitted])
+                complete += self._waiting.needed()
                 tally.waiting.difference_update(event.id for _, event in complete)
                 batch += complete
                 self._announce(admitted)
@@ -395,11 +462,13 @@ class Node:
             return
         by_model: dict[str, list[bytes]] = {}
         for found in admitted:
-            if found.inert:  # nobody needs it (REC-1)
-                continue
-            by_model.setdefault(found.model, []).append(found.event.raw)
+            events = by_model.setdefault(found.model, [])
+            events += [again[1] for again in self.events(found.revived) if again is not None]
+            if not found.inert:  # else nobody needs it (REC-1)
+                events.append(found.event.raw)
         for model, events in by_model.items():
-            self.network.announce(model, events)
+            if events:
+                self.network.announce(model, events)
 
     def fingerprint(self, model: str, lower: Bound, upper: Bound) -> Fingerprint:
         """Fingerprint of a model's events in a range (REC-2)."""
@@ -471,6 +540,8 @@ class Node:
             counters.authored,
             counters.admitted,
             counters.duplicate,
+            counters.void,
+            counters.flipped,
             dict(counters.refused),
             waiting,
             held,

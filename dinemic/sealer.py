@@ -1,30 +1,53 @@
 """Seals and opens values for a node: which epoch to seal under, and whose key opens what.
 
 `dinemic_engine.sealing` holds the cryptography and the engine the rules; this is where entropy, the
-keyring and the log meet. A writer uses the newest epoch if it was made for exactly today's readers
-and nobody else knows its key: the recipients are the readers, and who made it is one of them (or is
-the writer). Else it makes a new one, in the same event as the value (SEAL-3). A writer that may not
-read seals under epochs of its own and forgets their keys with the process.
+keyring and the log meet. A writer uses an epoch whose recipients are exactly today's readers and
+whose key nobody else has: the newest, or one of the few before it if that was made by a writer who
+may not read. Else it makes a new one, in the same event as the value (SEAL-3). A writer that may
+not read seals under epochs of its own and forgets their keys with the process.
+
+A new reader is given keys in the event that grants it the role (SEAL-4): each epoch it may open is
+sealed once more, for it alone. An epoch never opens another, so whoever is granted reading without
+history stays without it, whatever is granted to others later.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from itertools import islice
+from typing import Final, Literal, TypeVar
 
 from dinemic.keyring import Keyring, ObjectKeys
-from dinemic_engine import sealing
+from dinemic_engine import limits, sealing
 from dinemic_engine.canonical import Sealed, Value
 from dinemic_engine.errors import Unreadable
 from dinemic_engine.ids import AuthorId, ObjectId, short
 from dinemic_engine.keys import SigningKey
-from dinemic_engine.ops import READ, Epoch, Op, Set
+from dinemic_engine.ops import (
+    READ,
+    SEALED_KEY_BYTES,
+    SUITE_HYBRID,
+    SUITE_X25519,
+    Epoch,
+    Grant,
+    Op,
+    Set,
+)
 from dinemic_engine.types import register
 from dinemic_engine.view import View
 
+Sealing = Literal["x25519", "hybrid"]
+SUITES: Final[dict[Sealing, int]] = {"x25519": SUITE_X25519, "hybrid": SUITE_HYBRID}
+"""How the values of a model are sealed: hybrid is X25519 and ML-KEM-768 together."""
+
 _EPOCH_KEYS_REMEMBERED: Final = 4096
+_EPOCHS_TRIED: Final = 8
+"""The newest epochs looked at for one to use: writers who may not read each keep their own there,
+and make another when more of them write in turn."""
+_EPOCH_BYTES: Final = 96
+"""What an EPOCH for one reader takes in an event beside the sealed key, and somewhat more."""
 _Name = TypeVar("_Name")
 
 
@@ -74,31 +97,82 @@ class Sealer:
         salt = os.urandom(sealing.SALT_BYTES)
         return sealing.seal(object_id, path.encode(), commit, epoch_key, salt, value), new
 
+    def grant_ops(
+        self, object_id: ObjectId, grant: Grant, signer: SigningKey, history: bool
+    ) -> list[Op]:
+        """A grant and, for a reader that may see the history, the epochs it cannot open yet.
+
+        Those that the signer can open itself, the newest first, as many as fit into an event. A
+        signer who may not read, or holds no key of a reader here, has none to give: the new reader
+        opens what is sealed from then on.
+        """
+        if grant.role != READ or not history:
+            return [grant]
+        return [grant, *self._again(object_id, grant, signer)]
+
+    def _again(self, object_id: ObjectId, grant: Grant, signer: SigningKey) -> Iterator[Epoch]:
+        _, row = self._view.need(object_id)
+        keys = self._reader_keys(object_id, signer)
+        if keys is None or grant.suite != row.suite:  # the engine says what is wrong with that
+            return
+        reader = {grant.signing: grant.sealing}
+        room = limits.EVENT_BYTES_MAX // 2 // (SEALED_KEY_BYTES[row.suite] + _EPOCH_BYTES)
+        for commit, _ in self._view.epochs_in_force(object_id):
+            if self._view.has_epoch(object_id, grant.signing, commit):
+                continue
+            try:
+                epoch_key = self._key(object_id, commit, keys)
+            except Unreadable:  # a writer's own, or sealed wrongly
+                continue
+            yield sealing.make_epoch(object_id, epoch_key, reader, row.suite)
+            room -= 1
+            if not room:
+                return
+
     def _epoch(self, object_id: ObjectId, signer: SigningKey) -> tuple[bytes, bytes, Epoch | None]:
         """(commitment, key, op to make it if new) of an epoch for exactly today's readers."""
+        found = self._usable(object_id, signer)
+        if found is not None:
+            return *found, None
         view = self._view
-        newest = view.sealing(object_id)
-        maker = AuthorId(newest.maker)
-        if newest.recipients == newest.readers and (
-            maker == signer.public or view.has_role(object_id, maker, READ)
-        ):
-            known = self._made.get((newest.commit, signer.public))
-            if known is not None:
-                return newest.commit, known, None
-            keys = self._reader_keys(object_id, signer)
-            if keys is not None:
-                return newest.commit, self._key(object_id, newest.commit, keys), None
         _, row = view.need(object_id)
         readers = {AuthorId(row.owner): row.sealing}
         for holder in view.holders(object_id, READ):
             readers[holder.author] = holder.sealing
         epoch_key = os.urandom(sealing.EPOCH_KEY_BYTES)
-        op = sealing.make_epoch(object_id, epoch_key, readers)
+        op = sealing.make_epoch(object_id, epoch_key, readers, row.suite)
         _remember(self._made, (op.commit, signer.public), epoch_key)
         return op.commit, epoch_key, op
 
+    def _usable(self, object_id: ObjectId, signer: SigningKey) -> tuple[bytes, bytes] | None:
+        """(commitment, key) of an epoch that serves as it is; None: there is none."""
+        view, author = self._view, AuthorId(signer.public)
+        newest = view.sealing(object_id)
+        keys = self._reader_keys(object_id, signer)
+        for commit, recipients in self._candidates(object_id, newest.commit, newest.recipients):
+            if recipients != newest.readers:
+                continue
+            if not view.is_for_readers_only(object_id, commit, author):
+                continue
+            epoch_key = self._made.get((commit, author))
+            if epoch_key is None and keys is not None:
+                try:
+                    epoch_key = self._key(object_id, commit, keys)
+                except Unreadable:  # whoever made it cheated this reader
+                    continue
+            if epoch_key is not None:
+                return commit, epoch_key
+        return None
+
+    def _candidates(
+        self, object_id: ObjectId, commit: bytes, recipients: bytes
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """The newest epoch, which its row tells without a scan, and some before it."""
+        yield commit, recipients
+        yield from islice(self._view.epochs_in_force(object_id), 1, _EPOCHS_TRIED)
+
     def _reader_keys(self, object_id: ObjectId, signer: SigningKey) -> ObjectKeys | None:
-        """The sealing side of whoever signs: the owner's, or that of a reader whose keys are here."""
+        """The sealing side of whoever signs: the owner's, or a reader's whose keys are here."""
         own = self._keyring.get(object_id)
         if own is not None and own.signing == signer:
             return own
@@ -118,19 +192,30 @@ class Sealer:
         """The key of an epoch as its recipient opens it, remembered."""
         slot = (commit, keys.signing.public)
         known = self._opened.get(slot)
-        if known is not None:
-            return known
-        failure = Unreadable(f"no epoch {short(commit)} is known here")
-        reader = AuthorId(keys.signing.public)
-        for epoch in self._view.epochs(object_id, commit):
-            try:
-                epoch_key = sealing.open_epoch(object_id, epoch, reader, keys.sealing)
-            except Unreadable as error:
-                failure = error
-                continue
-            _remember(self._opened, slot, epoch_key)
-            return epoch_key
+        if known is None:
+            known = find_epoch_key(self._view, object_id, commit, keys)
+            _remember(self._opened, slot, known)
+        return known
+
+
+def find_epoch_key(view: View, object_id: ObjectId, commit: bytes, keys: ObjectKeys) -> bytes:
+    """The key of an epoch, from whichever EPOCH sealed it for the holder of `keys`.
+
+    Raises:
+        Unreadable: none did, or what it sealed is another key.
+    """
+    reader = AuthorId(keys.signing.public)
+    failure: Unreadable | None = None
+    for epoch in view.epochs_for(object_id, commit, reader):
+        try:
+            return sealing.open_epoch(object_id, epoch, reader, keys.sealing)
+        except Unreadable as error:
+            failure = error
+    if failure is not None:
         raise failure
+    if next(view.epochs(object_id, commit), None) is None:
+        raise Unreadable(f"no epoch {short(commit)} is known here")
+    raise Unreadable(f"{short(reader)} is no recipient of epoch {short(commit)}")
 
 
 def _remember(keys: dict[_Name, bytes], name: _Name, key: bytes) -> None:

@@ -77,7 +77,8 @@ def log(object: str, home: Path | None, as_json: bool) -> None:
     """Print the events of an object in replay order, the oldest first.
 
     OBJECT is its id or the beginning of one. A line tells the event's id, its time in UTC, who
-    signed it and what it does; "unauthorized" marks a stranger's change that an open rule let in.
+    signed it and what it does; "unauthorized" marks a stranger's change that an open rule let in,
+    "void" one without effect, and by which rule.
     With --json every line is one JSON document.
 
     Example: dinemic log Person:mfzw
@@ -96,7 +97,9 @@ def log(object: str, home: Path | None, as_json: bool) -> None:
 def _event_text(logged: LoggedEvent, author: Author) -> str:
     event = logged.event
     ops = "; ".join(map(op_text, event.ops))
-    flag = "" if logged.authorized else "  (unauthorized)"
+    flag = {"authorized": "", "unauthorized": "  (unauthorized)"}.get(logged.verdict)
+    if flag is None:
+        flag = f"  (void, {logged.rule})"
     return f"{short(event.id)}  {time_text(event.t)}  {author.text():<17}  {ops}{flag}"
 
 
@@ -108,6 +111,8 @@ def _event_json(logged: LoggedEvent, author: Author) -> dict[str, Json]:
         "time": time_text(event.t),
         "author": author.json(),
         "authorized": logged.authorized,
+        "verdict": logged.verdict,
+        "rule": logged.rule or None,
         "parents": [to_text(parent) for parent in event.parents],
         "ops": [op_json(op) for op in event.ops],
     }

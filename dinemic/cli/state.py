@@ -26,11 +26,12 @@ from dinemic.cli.words import (
 )
 from dinemic.keyring import Keyring, ObjectKeys
 from dinemic.logs import printable
+from dinemic.sealer import find_epoch_key
 from dinemic_engine import sealing
 from dinemic_engine.canonical import Sealed, Value
 from dinemic_engine.errors import DinemicError, NotOwned, Unreadable
 from dinemic_engine.event import Event
-from dinemic_engine.ids import AuthorId, ObjectId, db_id, from_text_untrusted, short, to_text
+from dinemic_engine.ids import ObjectId, db_id, from_text_untrusted, short, to_text
 from dinemic_engine.ops import ROLES
 from dinemic_engine.replay import LeftOut, refold, upto
 from dinemic_engine.types import register
@@ -175,16 +176,8 @@ def _keyring(here: Home) -> Keyring:
 
 
 def _unseal(view: View, object_id: ObjectId, keys: ObjectKeys, stored: str, value: Sealed) -> Value:
-    reader = AuthorId(keys.signing.public)
-    failure = Unreadable(f"no epoch {short(value.epoch)} is known here")
-    for epoch in view.epochs(object_id, value.epoch):
-        try:
-            epoch_key = sealing.open_epoch(object_id, epoch, reader, keys.sealing)
-        except Unreadable as error:
-            failure = error
-        else:
-            return sealing.unseal(object_id, stored.encode("ascii"), epoch_key, value)
-    raise failure
+    epoch_key = find_epoch_key(view, object_id, value.epoch, keys)
+    return sealing.unseal(object_id, stored.encode("ascii"), epoch_key, value)
 
 
 # -- one object --------------------------------------------------------------------------------

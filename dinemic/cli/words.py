@@ -184,7 +184,8 @@ class Author(NamedTuple):
 
     key: bytes
     role: str
-    """``owner``, ``admin``, ``update``, ``read``, or ``stranger``: no grant names the key."""
+    """``owner``, ``admin``, ``update``, ``read``; ``revoked``: a grant names the key, and it holds
+    none now; ``stranger``: no grant names it."""
     subject: ObjectId | None
 
     def text(self) -> str:
@@ -203,11 +204,14 @@ class Authors:
     def __init__(self, view: View, object_id: ObjectId) -> None:
         self._view = view
         _, row = view.need(object_id)
-        self._known: dict[bytes, Author] = {}
+        self._known: dict[bytes, Author] = {
+            grant.author: Author(grant.author, "revoked", grant.subject)
+            for grant in view.grants(object_id)
+        }
         for role in (READ, UPDATE, ADMIN):  # the strongest last
-            for grant in view.grants(object_id, role):
-                author = Author(grant.author, ROLES[role], grant.subject)
-                self._known[grant.author] = author
+            for holder in view.holders(object_id, role):
+                author = Author(holder.author, ROLES[role], holder.subject)
+                self._known[holder.author] = author
         self._known[row.owner] = Author(row.owner, "owner", object_id)
 
     def of(self, key: bytes) -> Author:

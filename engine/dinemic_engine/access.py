@@ -40,10 +40,10 @@ from dinemic_engine.ops import (
     ADMIN,
     READ,
     UPDATE,
+    Create,
     Delete,
     Epoch,
     Grant,
-    Op,
     Policy,
     Remove,
     Revoke,
@@ -94,20 +94,32 @@ def judge(rows: Readable, row: ObjectRow, event: Event, place: Place) -> bool:
                 raise Unauthorized(Reason.ADMIN_BY_ADMIN, "only the owner makes and ends admins")
             if op.signing == row.owner:
                 raise Unauthorized(Reason.OWNER_GRANT, "the owner's rights are not given or taken")
-    _check_recipients(rows, row, event, place)
+            _check_suite(row.suite, op)
+    _check_epochs_made(rows, row, event, place)
     if not policy_at(rows, row, place)[0].is_open:
-        _check_epochs(rows, row, event, place)
+        _check_epochs_used(rows, row, event, place)
     return authorized
 
 
-def judge_in_genesis(event: Event, op: Op) -> None:
-    """Check one op of a genesis: its author is the owner, who grants others and not itself.
+def judge_genesis(event: Event) -> None:
+    """Check a genesis: its author is the owner, who grants others and not itself.
 
     Raises:
-        Unauthorized: the owner grants itself a role.
+        Unauthorized: the owner grants itself a role, or a reader has a key of another suite.
     """
-    if isinstance(op, Grant) and op.signing == event.author:
-        raise Unauthorized(Reason.OWNER_GRANT, "the owner's rights are not given or taken")
+    create = event.ops[0]
+    assert isinstance(create, Create), "T0 lets a genesis begin with CREATE only"
+    for op in event.ops:
+        if isinstance(op, Grant):
+            if op.signing == event.author:
+                raise Unauthorized(Reason.OWNER_GRANT, "the owner's rights are not given or taken")
+            _check_suite(create.suite, op)
+
+
+def _check_suite(suite: int, op: Grant | Revoke) -> None:
+    """A reader's key is of the suite the object's epochs are sealed in (SEAL-1)."""
+    if isinstance(op, Grant) and op.role == READ and op.suite != suite:
+        raise Unauthorized(Reason.SUITE, "a reader's sealing key is of another suite")
 
 
 # -- T2: verdict ----------------------------------------------------------------------------------
@@ -207,16 +219,15 @@ def _act_stands(rows: Readable, row: ObjectRow, act: Act, scope: Place | None) -
 
 def holder(rows: Readable, row: ObjectRow, no: int, author: AuthorId, role: int) -> Granted | None:
     """The last grant of a role that `author` holds now, by all that is known; None if none."""
-    found = None
-    for grant in _granted(rows, no, author, role):
+    for grant in _granted(rows, no, author, role, reverse=True):
         if _act_stands(rows, row, grant.act, None) and not any(
             revoke.event != grant.act.event
             and covers(rows, revoke.place, grant.act.chain, grant.act.seq)
             and _act_stands(rows, row, revoke, None)
             for revoke in revokes(rows, no, author, role)
         ):
-            found = grant
-    return found
+            return grant
+    return None
 
 
 # -- policy ---------------------------------------------------------------------------------------
@@ -264,8 +275,12 @@ def _is_open(rows: Readable, row: ObjectRow, at: Place, field: str, scope: Place
 # -- sealing --------------------------------------------------------------------------------------
 
 
-def _check_recipients(rows: Readable, row: ObjectRow, event: Event, place: Place) -> None:
-    """An epoch's recipients are readers, by the event's past or by a grant beside it (SEAL-3)."""
+def _check_epochs_made(rows: Readable, row: ObjectRow, event: Event, place: Place) -> None:
+    """An epoch is sealed for readers only, by the event's past or by a grant beside it (SEAL-3).
+
+    A new one is sealed for the owner too (SEAL-2). One of before is sealed for more readers by a
+    reader only (SEAL-4): nobody else can have the key, unless he made it.
+    """
     epochs = [op for op in event.ops if isinstance(op, Epoch)]
     if not epochs:
         return
@@ -273,53 +288,114 @@ def _check_recipients(rows: Readable, row: ObjectRow, event: Event, place: Place
         op.signing for op in event.ops if isinstance(op, Grant) and op.role == READ
     }
     for epoch in epochs:
+        if epoch.suite != row.suite:
+            raise Unauthorized(Reason.SUITE, "an epoch of another suite than its object's")
+        if _is_known(rows, place, epoch.commit):
+            if not reads(rows, row, place, event.author):
+                raise Unauthorized(Reason.EPOCH_AGAIN, f"{short(event.author)} is no reader")
+        elif all(reader != row.owner for reader, _ in epoch.recipients):
+            raise Unauthorized(Reason.EPOCH_OWNER, "a new epoch leaves out the owner")
         for reader, _ in epoch.recipients:
             if reader not in readers:
-                if not _reads(rows, row, place, reader):
+                if not reads(rows, row, place, reader):
                     raise Unauthorized(Reason.EPOCH_READERS, f"{short(reader)} is no reader")
                 readers.add(reader)
 
 
-def _check_epochs(rows: Readable, row: ObjectRow, event: Event, place: Place) -> None:
+def _check_epochs_used(rows: Readable, row: ObjectRow, event: Event, place: Place) -> None:
     """A sealed value in a closed object names an epoch that only readers can open (SEAL-3).
 
-    Its author had seen the epoch or makes it, and knew of nobody who has its key (a recipient, or
-    whoever made it) and is no reader any more.
+    Its author had seen the epoch or makes it, and knew of nobody who has its key and may not read.
     """
     named = [op.value.epoch for op in event.ops if type(op) is Set and type(op.value) is Sealed]
     if not named:
         return
     made = {op.commit for op in event.ops if isinstance(op, Epoch)}
     for commit in dict.fromkeys(named):
-        if commit not in made:
-            _check_epoch(rows, row, event.author, place, commit)
+        if not _is_known(rows, place, commit):
+            if commit in made:
+                continue
+            raise Unauthorized(Reason.EPOCH_UNKNOWN, f"epoch {short(commit)} is not in the past")
+        found = outsider(rows, row, place.no, event.author, commit, place)
+        if found is not None:
+            raise Unauthorized(Reason.EPOCH_READERS, f"{short(found)} has the key and reads not")
 
 
-def _check_epoch(
-    rows: Readable, row: ObjectRow, author: AuthorId, place: Place, commit: bytes
-) -> None:
+def _is_known(rows: Readable, place: Place, commit: bytes) -> bool:
+    """Whether an epoch was made in the past of `place`."""
     prefix = keyspace.epochs_prefix(place.no, commit)
-    acts = [keyspace.unpack_act(*found)[0] for found in rows.scan(prefix, keyspace.after(prefix))]
-    known = [act for act in acts if covers(rows, place, act.chain, act.seq)]
-    if not known:
-        raise Unauthorized(Reason.EPOCH_UNKNOWN, f"epoch {short(commit)} is not in the past")
-    for act in known:
-        if act.by != author and not _reads(rows, row, place, AuthorId(act.by)):
-            raise Unauthorized(Reason.EPOCH_READERS, f"{short(act.by)} made the epoch, reads not")
-    if row.cuts:
-        for reader in revoked(rows, place.no, READ):
-            prefix = keyspace.recipients_prefix(place.no, commit, reader)
-            found = (
-                keyspace.unpack_act(*each) for each in rows.scan(prefix, keyspace.after(prefix))
-            )
-            has_key = any(covers(rows, place, act.chain, act.seq) for act, _ in found)
-            if has_key and not _reads(rows, row, place, reader):
-                raise Unauthorized(Reason.EPOCH_READERS, f"{short(reader)} is no reader any more")
+    for key, value in rows.scan(prefix, keyspace.after(prefix)):
+        act, _ = keyspace.unpack_act(key, value)
+        if covers(rows, place, act.chain, act.seq):
+            return True
+    return False
 
 
-def _reads(rows: Readable, row: ObjectRow, place: Place, reader: AuthorId) -> bool:
+def outsider(
+    rows: Readable, row: ObjectRow, no: int, author: AuthorId, commit: bytes, scope: Place | None
+) -> AuthorId | None:
+    """Somebody who has the key of an epoch and may not read, in the past of `scope`; None if none.
+
+    With no `scope`: by all that is known now. `author`, who is about to use the epoch, may be one
+    that made it and is no reader: a writer's own.
+    """
+    prefix = keyspace.doubts_prefix(no, commit)
+    for key, _ in rows.scan(prefix, keyspace.after(prefix)):
+        who = AuthorId(key[-32:])
+        if scope is not None:
+            if reads(rows, row, scope, who):
+                continue
+        elif who == row.owner or rows.get(keyspace.holder_key(no, READ, who)) is not None:
+            continue
+        having = keyspace.having_prefix(no, who, commit)
+        for found in rows.scan(having, keyspace.after(having)):
+            act, kind = keyspace.unpack_act(*found)
+            if (who != author or kind != b"\0") and (
+                scope is None or covers(rows, scope, act.chain, act.seq)
+            ):
+                return who
+    return None
+
+
+def reads(rows: Readable, row: ObjectRow, place: Place, reader: AuthorId) -> bool:
     """Whether `reader` is the owner or was granted reading in the past of `place` (SEAL-2)."""
     return reader == row.owner or (grant_for(rows, row, place, reader, (READ,), place) is not None)
+
+
+# Who once was a reader and is none in some past lost the right by a revocation: of reading, or of
+# the admin who had granted it. So only those whom one of these was ever about are looked at when an
+# epoch is used (the ``A`` rows), and those who made one and were no readers then.
+
+
+def in_doubt(rows: Readable, row: ObjectRow, no: int, who: AuthorId) -> bool:
+    """Whether a revocation, in force or not, was about the right of `who` to read."""
+    if not row.cuts or who == row.owner:
+        return False
+    if next(revokes(rows, no, who, READ), None) is not None:
+        return True
+    return any(
+        grant.act.by != row.owner and _was_revoked(rows, no, grant.act.by)
+        for grant in _granted(rows, no, who, READ)
+    )
+
+
+def _was_revoked(rows: Readable, no: int, admin: bytes) -> bool:
+    return next(revokes(rows, no, AuthorId(admin), ADMIN), None) is not None
+
+
+def cast_doubt_on(rows: Readable, row: ObjectRow, event: Event, no: int) -> set[AuthorId]:
+    """Whose right to read an admitted event brings into doubt; its facts are in `rows`."""
+    found: set[AuthorId] = set()
+    for op in event.ops:
+        if isinstance(op, Revoke) and op.role == READ:
+            found.add(op.signing)
+        elif isinstance(op, Revoke) and op.role == ADMIN:
+            for grant in grants(rows, no, READ):
+                if grant.act.by == op.signing:
+                    found.add(grant.author)
+        elif isinstance(op, Grant) and op.role == READ and _was_revoked(rows, no, event.author):
+            found.add(op.signing)
+    return found
 
 
 # -- rows -----------------------------------------------------------------------------------------
@@ -332,10 +408,17 @@ def grants(rows: Readable, no: int, role: int | None = None) -> list[Granted]:
     return [grant for grant in found if role is None or grant.role == role]
 
 
-def _granted(rows: Readable, no: int, author: AuthorId, role: int) -> Iterator[Granted]:
+def _granted(
+    rows: Readable, no: int, author: AuthorId, role: int, *, reverse: bool = False
+) -> Iterator[Granted]:
+    """The grants of a role of an author in order, or the last first; of one event one is enough."""
     prefix = keyspace.acts_prefix(b"G", no, author, role)
-    for key, value in rows.scan(prefix, keyspace.after(prefix)):
-        yield _read_grant(key, value)
+    event = b""
+    for key, value in rows.scan(prefix, keyspace.after(prefix), reverse=reverse):
+        grant = _read_grant(key, value)
+        if grant.act.event != event:
+            event = grant.act.event
+            yield grant
 
 
 def _read_grant(key: bytes, value: bytes) -> Granted:
@@ -346,17 +429,14 @@ def _read_grant(key: bytes, value: bytes) -> Granted:
 
 
 def revokes(rows: Readable, no: int, author: AuthorId, role: int) -> Iterator[Act]:
-    """The revocations of a role of an author, in order."""
+    """The revocations of a role of an author in order; of one event one is enough."""
     prefix = keyspace.acts_prefix(b"K", no, author, role)
+    event = b""
     for key, value in rows.scan(prefix, keyspace.after(prefix)):
-        yield keyspace.unpack_act(key, value)[0]
-
-
-def revoked(rows: Readable, no: int, role: int) -> list[AuthorId]:
-    """The authors of whom a revocation of `role` was ever admitted."""
-    prefix = keyspace.of_object(b"K", no)
-    found = (keyspace.act_subject(key) for key, _ in rows.scan(prefix, keyspace.after(prefix)))
-    return list(dict.fromkeys(AuthorId(author) for author, kind in found if kind == role))
+        act = keyspace.unpack_act(key, value)[0]
+        if act.event != event:
+            event = act.event
+            yield act
 
 
 def holders(rows: Readable, no: int, role: int) -> Iterator[tuple[AuthorId, ObjectId, int, bytes]]:

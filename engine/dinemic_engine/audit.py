@@ -5,12 +5,18 @@ decides local numbers only, `keyspace`). So the audit opens each event anew, sig
 folds them in order of arrival through the one entrance into an empty store, and expects to find
 there, but for the object's number, exactly the rows that lie here:
 
-    E raw bytes --open, verify--> events --fold in order of L--> rows  ==  H C V R W G P S N, I
-        |                                                                  O B M T, F, tip
-        '--- where arrival differs from (t, id): folded in that order too, digests equal (I-05)
+    E raw bytes --open, verify--> events --fold in order of L--> rows  ==  all of the object's, I T
+        |                                                                  O B M, F, tip
+        '--- where arrival differs from (t, id): folded in that order too, same digest,
+             verdicts and reconciled set (I-01, I-05)
+
+Verdicts are found anew with the rest: an ``I`` row that calls a void event effective, or a ``T``
+row of an inert one, is another than the fold's.
 
 It shares no cache with a ledger and writes nothing. An event that cannot be judged makes those
 after it unjudgeable; their number is reported once, and the object's rows are not compared then.
+Nor is it known then which events count (a lost one may be a revocation), so the fingerprint is held
+against the ``T`` rows as they lie.
 
 Memory: the events and rows of one object at a time, and 40 bytes for each event of the store.
 """
@@ -38,7 +44,7 @@ from dinemic_engine.store.keyspace import Tip
 from dinemic_engine.store.memory import MemoryStore
 from dinemic_engine.view import View
 
-_OF_OBJECT: Final = b"EHCVRWGPSN"
+_OF_OBJECT: Final = b"EHCVJURWXGKYDPQAZSN"
 """Letters of the rows whose key goes on with the object's number; events come first."""
 _TIME_AND_ID: Final = Struct(">Q32s")
 """An arrival without the object's number."""
@@ -214,12 +220,11 @@ class _Audit:
                 self._findings.add("event", f"is of {short(event.object)}", object_id, event.id)
         own.sort(key=lambda event: arrival.get(event.id, len(arrival)))  # stable: the rest by key
         self._objects[no] = (object_id, create.model)
-        self._sum(create.model, own)
         folded, complete = self._fold(object_id, own)
         self._check_event_rows(no, create.model, own, folded, complete=complete)
         if complete:
             self._check_rows(no, create.model, object_id, read.found, folded)
-            self._check_order(object_id, own)
+            self._check_order(object_id, own, folded)
         for key in keyspace.object_key(object_id), keyspace.by_model_key(create.model, object_id):
             self._findings.compare(key, self._store.get(key), keyspace.pack_u32(no), object_id)
 
@@ -258,10 +263,9 @@ class _Audit:
             self._findings.add("arrival", "is there, and never arrived", object_id, event_id)
         return arrival
 
-    def _sum(self, model: str, events: list[Event]) -> None:
+    def _sum(self, model: str, event_id: bytes) -> None:
         count, total = self._sums.get(model, (0, 0))
-        total = (total + sum(id_term(event.id) for event in events)) % (1 << 256)
-        self._sums[model] = (count + len(events), total)
+        self._sums[model] = (count + 1, (total + id_term(event_id)) % (1 << 256))
 
     def _fold(self, object_id: ObjectId, events: list[Event]) -> tuple[MemoryStore, bool]:
         """The rows that `events` make in the order given, and whether all of them were admitted."""
@@ -293,7 +297,7 @@ class _Audit:
         """Admit `events` one by one; those whose parents were not admitted before them."""
         waiting: list[Event] = []
         for event in events:
-            proposal = ledger.prepare([event], T_US_MAX)
+            proposal = ledger.prepare([event], T_US_MAX, lifted=None)
             match proposal.outcomes[0]:
                 case Admitted():
                     ledger.accept(proposal)
@@ -306,15 +310,19 @@ class _Audit:
                     raise AssertionError(f"an event in a fresh store is never {other!r}")
         return waiting
 
-    def _check_order(self, object_id: ObjectId, arrived: list[Event]) -> None:
-        """Fold in key order too, where that is another, and expect the same digest (I-05)."""
+    def _check_order(self, object_id: ObjectId, arrived: list[Event], folded: MemoryStore) -> None:
+        """Fold in key order too, where that is another, and expect the same (I-01, I-05)."""
         in_order = sorted(arrived, key=_order)
         if in_order == arrived:
             return
         digest = self._digests[object_id]
-        self._fold(object_id, in_order)
+        again, _ = self._fold(object_id, in_order)
         if self._digests[object_id] != digest:
             self._findings.add("order", "the state depends on the order of arrival", object_id)
+        for event in in_order:
+            if _judged(again, event) != _judged(folded, event):
+                detail = "its verdict depends on the order of arrival"
+                self._findings.add("order", detail, object_id, event.id)
 
     # -- rows of an object against the fold -----------------------------------------------------
 
@@ -345,7 +353,7 @@ class _Audit:
     def _check_event_rows(
         self, no: int, model: str, events: list[Event], folded: MemoryStore, *, complete: bool
     ) -> None:
-        """The ``I`` and ``T`` row of each event; the place itself only if all could be judged."""
+        """The ``I`` and ``T`` row of each event: whole only if all could be judged."""
         model_no = self._model_number(model)
         for at in range(0, len(events), _BATCH):
             batch = events[at : at + _BATCH]
@@ -361,7 +369,10 @@ class _Audit:
                 continue
             keys = [keyspace.range_key(model_no, event.t, event.id) for event in batch]
             for event, key, value in zip(batch, keys, self._store.get_many(keys), strict=True):
-                self._findings.compare(key, value, b"", event.object)
+                counts = folded.get(_folded_range_key(event)) if complete else value
+                self._findings.compare(key, value, counts, event.object)
+                if counts is not None:
+                    self._sum(model, event.id)
 
     def _model_number(self, model: str) -> int | None:
         """The local number of a model, reported once if it has none."""
@@ -397,7 +408,7 @@ class _Audit:
                     continue  # None: an object without a genesis, which is reported
             self._findings.add("range", f"{name_of(key)} is of no event", None, event_id)
         expected = {
-            keyspace.fingerprint_key(no): keyspace.pack_sum(*self._sums[name])
+            keyspace.fingerprint_key(no): keyspace.pack_sum(*self._sums.get(name, (0, 0)))
             for no, name in models.items()
         }
         found = dict(self._scan("F"))
@@ -459,6 +470,18 @@ def _open_at_untrusted(key: bytes, raw: bytes) -> Event | str:
     if key != keyspace.event_key(int.from_bytes(key[1:5], "big"), event.t, event.id):
         return f"event {short(event.id)} of time {event.t} does not belong at {hex_of(key)}"
     return event
+
+
+def _folded_range_key(event: Event) -> bytes:
+    """The ``T`` key of an event in the fold of its object, where the one model has number 0."""
+    return keyspace.range_key(0, event.t, event.id)
+
+
+def _judged(folded: MemoryStore, event: Event) -> tuple[int | None, bool]:
+    """(flags, whether it counts in the reconciled set) of an event in a fold."""
+    value = folded.get(keyspace.place_key(event.id))
+    flags = None if value is None else keyspace.unpack_place(value).flags
+    return flags, folded.get(_folded_range_key(event)) is not None
 
 
 def _order(event: Event) -> tuple[int, bytes]:

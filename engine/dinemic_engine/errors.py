@@ -37,6 +37,9 @@ class Reason(enum.Enum):
     REMOVE_BY_STRANGER = "AUTH-6/remove"
     EPOCH_UNKNOWN = "SEAL-3/epoch"
     EPOCH_READERS = "SEAL-3/readers"
+    EPOCH_OWNER = "SEAL-2/owner"
+    EPOCH_AGAIN = "SEAL-4/again"
+    SUITE = "SEAL-1/suite"
 
     @property
     def rule(self) -> str:

@@ -28,7 +28,7 @@ from dinemic_engine.canonical import Sealed, Value
 from dinemic_engine.errors import LimitExceeded, Malformed, Reason
 from dinemic_engine.ids import AuthorId, EventId, ObjectId
 from dinemic_engine.keys import SigningKey, verify
-from dinemic_engine.ops import Create, Grant, Op, Set, SetPolicy, read_op
+from dinemic_engine.ops import Create, Epoch, Grant, Op, Set, SetPolicy, read_op
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +196,9 @@ def _check_places(ops: Sequence[Op], *, is_genesis: bool) -> None:
             raise Malformed(Reason.GENESIS, "CREATE outside of a genesis")
     if sum(type(op) is SetPolicy for op in ops) > 1:
         raise Malformed(Reason.SHAPE, "one event changes the policy once")
+    commits = [op.commit for op in ops if type(op) is Epoch]
+    if len(set(commits)) < len(commits):
+        raise Malformed(Reason.SHAPE, "one event seals an epoch once")
 
 
 # -- signing ------------------------------------------------------------------------------------

@@ -25,10 +25,19 @@ WORDS: Final = {
     "H": "heads",
     "C": "chains",
     "V": "vector",
+    "J": "chain",
+    "U": "tail",
     "R": "register",
     "W": "write",
+    "X": "removal",
     "G": "grant",
+    "K": "revocation",
+    "Y": "policy",
+    "D": "holder",
     "P": "epoch",
+    "Q": "epoch key",
+    "A": "doubt",
+    "Z": "effective epoch",
     "S": "sealing",
 }
 """What a `Finding` calls a row, by the letter its key begins with."""
@@ -84,8 +93,12 @@ def _event_of(key: bytes, expected: bytes | None) -> bytes | None:
             return key[1:]
         case b"T":
             return key[13:]
-        case b"W" | b"G" | b"P":
+        case b"W" | b"G" | b"K" | b"Y" | b"P" | b"Q" | b"Z":
             return key[-34:-2]
+        case b"X":
+            return key[-32:]
+        case b"J" if expected is not None:
+            return keyspace.unpack_order(expected)[1]
         case b"R" if expected is not None:
             return keyspace.unpack_written(expected).id
         case _:
@@ -103,9 +116,17 @@ def name_of(key: bytes) -> str:
             name = key[1:]
         case b"B":
             name = key[1:-33]
-        case b"C" | b"G" | b"P":
+        case b"C" | b"G" | b"K" | b"P" | b"Q":
             return f"that of {short(key[5:37])}"
-        case b"V":
+        case b"D":
+            return f"that of {short(key[6:38])}"
+        case b"Y" | b"Z":
+            return f"that of {short(key[-34:-2])}"
+        case b"X":
+            return f"that of {short(key[-32:])}"
+        case b"U":
+            return f"chain {int.from_bytes(key[5:9], 'big')}"
+        case b"V" | b"J":
             return f"chain {int.from_bytes(key[5:9], 'big')}, seq {int.from_bytes(key[9:], 'big')}"
         case b"I" | b"O":
             return f"that of {short(key[1:])}"

@@ -25,6 +25,7 @@ from typing import Final, NoReturn
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from dinemic_engine import ids
@@ -32,6 +33,21 @@ from dinemic_engine.errors import BadSignature, Reason
 
 KEY_BYTES: Final = 32
 SIGNATURE_BYTES: Final = 64
+
+SUITE_X25519: Final = 1
+"""HPKE (RFC 9180): DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, ChaCha20-Poly1305."""
+SUITE_HYBRID: Final = 2
+"""The same with ML-KEM-768 and X25519 together (X-Wing): safe as long as one of them is."""
+
+SEED_BYTES: Final = 64
+"""An ML-KEM-768 private key as its seed, d and z of FIPS 203."""
+ENCAPSULATION_KEY_BYTES: Final = 1184
+"""An ML-KEM-768 public key: three polynomials of 256 numbers of 12 bits, and 32 bytes."""
+SEALING_PRIVATE_BYTES: Final = {SUITE_X25519: KEY_BYTES, SUITE_HYBRID: SEED_BYTES + KEY_BYTES}
+SEALING_PUBLIC_BYTES: Final = {
+    SUITE_X25519: KEY_BYTES,
+    SUITE_HYBRID: ENCAPSULATION_KEY_BYTES + KEY_BYTES,
+}
 
 _P: Final = (1 << 255) - 19
 _L: Final = (1 << 252) + 27742317777372353535851937790883648493
@@ -47,6 +63,8 @@ _U_ORDER_8: Final = 0x00B8495F16056286FDB1329CEB8D09DA6AC49FF1FAE35616AEB8413B7C
 _U_ORDER_8_TWIN: Final = 0x57119FD0DD4E22D8868E1C58C45C44045BEF839C55B1D0B1248C50A3BC959C5F
 _LOW_ORDER_U: Final = frozenset({0, 1, _P - 1, _U_ORDER_8, _U_ORDER_8_TWIN})
 """u of the points of low order on curve25519 and its twist (RFC 7748 section 6.1)."""
+
+_ML_KEM_Q: Final = 3329
 
 _KEYS_REMEMBERED: Final = 4096
 """Public keys kept ready to verify with, about 1 KiB each: the writers a busy node hears from."""
@@ -85,18 +103,28 @@ class SigningKey:
 
 
 class SealingKey:
-    """An X25519 private key: what a reader opens sealed values with.
+    """A private key of one suite: what a reader opens sealed values with.
 
-    `private` is its 32 bytes of RFC 7748. Equal, printed and copied (not at all) as `SigningKey`.
+    `private` is an X25519 key (RFC 7748, 32 bytes); in the hybrid suite an ML-KEM-768 seed (64
+    bytes) and an X25519 key. `public` joins theirs in the same order. Equal, printed and copied
+    (not at all) as `SigningKey`.
     """
 
-    __slots__ = ("private", "public")
+    __slots__ = ("private", "public", "suite")
 
     def __init__(self, private: bytes) -> None:
-        """Raises ValueError when `private` is not 32 bytes."""
-        key = X25519PrivateKey.from_private_bytes(private)
+        """Raises ValueError when `private` has the length of no suite."""
+        hybrid = len(private) == SEALING_PRIVATE_BYTES[SUITE_HYBRID]
+        self.suite: Final = SUITE_HYBRID if hybrid else SUITE_X25519
         self.private: Final = bytes(private)
-        self.public: Final = key.public_key().public_bytes_raw()
+        seed, scalar = private[:-KEY_BYTES], private[-KEY_BYTES:]
+        if seed and not hybrid:
+            raise ValueError(f"a sealing key of {len(private)} bytes, not 32 or 96")
+        public = X25519PrivateKey.from_private_bytes(scalar).public_key().public_bytes_raw()
+        if hybrid:
+            other = MLKEM768PrivateKey.from_seed_bytes(seed).public_key()
+            public = other.public_bytes_raw() + public
+        self.public: Final = public
 
     def __eq__(self, other: object) -> bool:
         return self.public == other.public if isinstance(other, SealingKey) else NotImplemented
@@ -153,17 +181,24 @@ def check_signing_public_untrusted(public: bytes) -> None:
         raise BadSignature(Reason.SMALL_ORDER_KEY, f"{ids.short(public)} is no point of the curve")
 
 
-def check_sealing_public_untrusted(public: bytes) -> None:
-    """Return if `public` is an X25519 public key that a secret can be agreed on with.
+def check_sealing_public_untrusted(public: bytes, suite: int = SUITE_X25519) -> None:
+    """Return if `public` is a sealing key of `suite` that a secret can be agreed on with.
 
-    Stricter than RFC 7748, which takes u modulo p and drops the top bit: one spelling per key.
+    Stricter than RFC 7748, which takes u modulo p and drops the top bit: one spelling per key. The
+    ML-KEM-768 part is held to the modulus check of FIPS 203 section 7.2, which is the same.
 
     Raises:
-        BadSignature: not 32 bytes, not canonical or of low order (`Reason.SMALL_ORDER_KEY`).
+        BadSignature: wrong length, not canonical or of low order (`Reason.SMALL_ORDER_KEY`).
     """
-    if len(public) != KEY_BYTES:
-        raise BadSignature(Reason.SMALL_ORDER_KEY, f"{len(public)} bytes, not {KEY_BYTES}")
-    u = int.from_bytes(public, "little")
+    length = SEALING_PUBLIC_BYTES[suite]
+    if len(public) != length:
+        raise BadSignature(Reason.SMALL_ORDER_KEY, f"{len(public)} bytes, not {length}")
+    if suite == SUITE_HYBRID:
+        for at in range(0, ENCAPSULATION_KEY_BYTES - 32, 3):
+            two = int.from_bytes(public[at : at + 3], "little")
+            if two & 0xFFF >= _ML_KEM_Q or two >> 12 >= _ML_KEM_Q:
+                raise BadSignature(Reason.SMALL_ORDER_KEY, "a sealing key that is not reduced")
+    u = int.from_bytes(public[-KEY_BYTES:], "little")
     if u >= _P:
         raise BadSignature(Reason.SMALL_ORDER_KEY, "a sealing key that is not canonical")
     if u in _LOW_ORDER_U:

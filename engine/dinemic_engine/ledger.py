@@ -17,17 +17,18 @@ is walked, so a hole a power cut left in the middle is found and never passed of
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from dinemic_engine import access, log, order, state, verdicts
+from dinemic_engine.canonical import Sealed
 from dinemic_engine.errors import BrokenChain, InvalidEvent, Reason, StoreCorrupt
 from dinemic_engine.event import Event, open_envelope_untrusted, sign_event
 from dinemic_engine.ids import AuthorId, EventId, ObjectId, short
 from dinemic_engine.keys import SigningKey
 from dinemic_engine.limits import PARENTS_MAX
-from dinemic_engine.ops import ROLES, Create, Op
+from dinemic_engine.ops import ROLES, Create, Op, Set
 from dinemic_engine.ranges import id_term
 from dinemic_engine.store import Store, keyspace
 from dinemic_engine.store.keyspace import AUTHORIZED, VOID, Head, ObjectRow, Place, Tip
@@ -49,6 +50,8 @@ class Admitted:
     """Void, and nothing effective was built on it: it is not passed on (REC-1)."""
     flipped: tuple[tuple[Event, int], ...] = ()
     """Events whose verdict it changed, with their flags now."""
+    revived: tuple[EventId, ...] = ()
+    """Inert events that count again with it, so that they are passed on after all."""
 
     @property
     def authorized(self) -> bool:
@@ -91,7 +94,14 @@ class Ahead:
     event: Event
 
 
-Outcome: TypeAlias = Admitted | Duplicate | Refused | Orphan | Ahead
+@dataclass(frozen=True, slots=True)
+class Surplus:
+    """Void, and its author has enough inert events here: not kept unless it is needed (REC-1)."""
+
+    event: Event
+
+
+Outcome: TypeAlias = Admitted | Duplicate | Refused | Orphan | Ahead | Surplus
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +124,8 @@ class Proposal:
     rows: Overlay
     tip: Tip
     parent_tip: Tip
+    lifted: Container[bytes] | None
+    """Objects whose inert events are not counted; None is all."""
     objects: dict[bytes, tuple[int, ObjectRow]] = field(default_factory=dict)
     sums: dict[int, tuple[int, int]] = field(default_factory=dict)
 
@@ -165,19 +177,25 @@ class Ledger:
         no = self._number(object_id)
         heads = keyspace.unpack_heads(self._store.get(keyspace.heads_key(no)) or b"")
         if len(heads) > PARENTS_MAX:
-            heads = self._chosen(no, heads, AuthorId(key.public))
+            heads = self._chosen(no, heads, AuthorId(key.public), ops)
         t = order.next_t(now_us, [head.t for head in heads])
         return sign_event(key, object_id, t, [EventId(head.id) for head in heads], ops)
 
-    def _chosen(self, no: int, heads: list[Head], author: AuthorId) -> list[Head]:
+    def _chosen(
+        self, no: int, heads: list[Head], author: AuthorId, ops: Sequence[Op]
+    ) -> list[Head]:
         """As many heads as one event can name; the others merge with the next.
 
         The newest, but first those that what the author may do rests on: a grant of each role, and
-        the newest epoch. Else many heads by others would keep an author from using either.
+        the epochs `ops` seal under. Else many heads by others would keep an author from using them.
         """
         newest_first = sorted(heads, reverse=True)
-        epoch = self._store.get(keyspace.place_key(state.sealing_of(self._store, no).id))
-        needed = [keyspace.unpack_place(epoch)[2:4]] if epoch is not None else []
+        needed: list[tuple[int, int]] = []
+        sealed = [op.value for op in ops if type(op) is Set and type(op.value) is Sealed]
+        for commit in sorted({value.epoch for value in sealed}):
+            made = state.made_at(self._store, no, commit)
+            if made is not None:
+                needed.append((made.chain, made.seq))
         row = _object_row(self._store, no)
         for role in ROLES:
             grant = access.holder(self._store, row, no, author, role)
@@ -210,13 +228,17 @@ class Ledger:
         """Whether an event of that id is admitted."""
         return self._store.get(keyspace.place_key(event_id)) is not None
 
-    def prepare(self, events: Sequence[Event], now_us: int) -> Proposal:
+    def prepare(
+        self, events: Sequence[Event], now_us: int, lifted: Container[bytes] | None = ()
+    ) -> Proposal:
         """Judge events whose bytes and signature are good; nothing is written.
+
+        Of the objects in `lifted` any number of inert events is kept; None means of all.
 
         The outcomes come in the order of `events`; the judging goes by (t, id), so parents and
         children may share a batch in any order.
         """
-        proposal = Proposal([], Overlay(self._store), self._tip, self._tip)
+        proposal = Proposal([], Overlay(self._store), self._tip, self._tip, lifted)
         outcomes: dict[int, Outcome] = {}
         by_order = range(len(events))
         if len(events) > 1:
@@ -253,12 +275,12 @@ class Ledger:
         if missing:
             return Orphan(event, tuple(missing))
         try:
-            return self._admit(proposal, event, parents)
+            return self._admit(proposal, event, parents) or Surplus(event)
         except InvalidEvent as error:
             return Refused(event, error)
 
-    def _admit(self, proposal: Proposal, event: Event, parents: list[Place]) -> Admitted:
-        """Check T1 and put the event's rows into the proposal.
+    def _admit(self, proposal: Proposal, event: Event, parents: list[Place]) -> Admitted | None:
+        """Check T1 and put the event's rows into the proposal; None if it is surplus.
 
         Raises:
             InvalidEvent: refused; the proposal is as before.
@@ -272,9 +294,15 @@ class Ledger:
             flags = AUTHORIZED if access.judge(trial, row, event, placement.place) else 0
             if row.cuts and event.author != row.owner:
                 flags = access.verdict(trial, row, event, placement.place)
+            if (
+                flags & VOID
+                and proposal.lifted is not None
+                and event.object not in proposal.lifted
+                and not verdicts.has_room(rows, no, event)
+            ):
+                return None
         else:
-            for op in event.ops:
-                access.judge_in_genesis(event, op)
+            access.judge_genesis(event)
             no, row = self._new_object(proposal, event)
             placement = log.place(rows, no, event, parents, 0)
             flags = AUTHORIZED
@@ -297,7 +325,8 @@ class Ledger:
             rows.rows[keyspace.object_row_key(no)] = changes.row.pack()
         proposal.objects[event.object] = (no, changes.row)
         inert = bool(changes.inert) and (event.t, event.id) in changes.inert
-        return Admitted(event, row.model, flags, inert, tuple(changes.flipped))
+        revived = tuple([EventId(event_id) for _, event_id in changes.revived])
+        return Admitted(event, row.model, flags, inert, tuple(changes.flipped), revived)
 
     def _object(self, proposal: Proposal, event: Event, no: int) -> ObjectRow:
         """The row of object number `no`, which the parents belong to and the event must name."""

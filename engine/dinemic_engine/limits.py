@@ -36,10 +36,10 @@ POLICY_FIELDS_MAX: Final = 256
 """Per-field access rules in one policy."""
 
 RECIPIENTS_MAX: Final = 8192
-"""Readers one sealing epoch names; 8,192 X25519 recipients stay below EVENT_BYTES_MAX."""
+"""Readers one EPOCH names; 8,192 X25519 recipients stay below EVENT_BYTES_MAX."""
 
-LINKS_MAX: Final = 4096
-"""Older epochs one sealing epoch can open."""
+HYBRID_RECIPIENTS_MAX: Final = 800
+"""The same in the hybrid suite, where each takes 1.2 kB and not 117 bytes."""
 
 INT_MIN: Final = -(1 << 63)
 INT_MAX: Final = (1 << 63) - 1
@@ -57,6 +57,10 @@ ORPHANS_PER_SOURCE_MAX: Final = 1024
 ORPHAN_BYTES_PER_SOURCE_MAX: Final = 8 << 20
 ORPHAN_BYTES_MAX: Final = 64 << 20
 """Events whose parents are unknown. Losing one is safe: reconciliation brings it again."""
+
+INERT_EVENTS_MAX: Final = 64
+INERT_BYTES_MAX: Final = 1 << 20
+"""Void events that nothing effective was built on, per revoked writer and object (REC-1)."""
 
 # -- this node: the wire (REC-4, GOS-3, CHAN-4) -------------------------------------------------
 

@@ -213,7 +213,7 @@ def event_at(rows: Readable, no: int, t: int, event_id: bytes) -> Event:
     """
     raw = rows.get(keyspace.event_key(no, t, event_id))
     if raw is None:
-        raise StoreCorrupt(f"event {short(event_id)} has rows and is not here")
+        raise StoreCorrupt(f"event {short(event_id)} has rows and is not there")
     return read_event_untrusted(open_envelope_untrusted(raw), verified=True)
 
 
@@ -221,6 +221,13 @@ def tips_of(rows: Readable, no: int, author: bytes) -> list[tuple[int, int]]:
     """(chain, seq of its last event) of an author's chains."""
     value = rows.get(keyspace.chains_key(no, author))
     return list(keyspace.unpack_chains(value or b""))
+
+
+def tip_of(rows: Readable, no: int, chain: int) -> int:
+    """The seq of a chain's last event; 0 if it has none."""
+    start, end = keyspace.chain_key(no, chain, 0), keyspace.chain_key(no, chain + 1, 0)
+    last = next(rows.scan(start, end, reverse=True), None)
+    return int.from_bytes(last[0][-8:], "big") if last is not None else 0
 
 
 def authors_of(rows: Readable, no: int) -> list[AuthorId]:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeAlias, cast
 
-from dinemic_engine import limits
+from dinemic_engine import keys, limits
 from dinemic_engine.canonical import Sealed, Value
 from dinemic_engine.errors import LimitExceeded, Malformed, Reason
 from dinemic_engine.ids import AuthorId, ObjectId, is_model_name
@@ -32,10 +32,15 @@ UPDATE: Final = 2
 ADMIN: Final = 3
 ROLES: Final = {READ: "read", UPDATE: "update", ADMIN: "admin"}
 
-SUITE_X25519: Final = 1
-"""DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, ChaCha20-Poly1305 (RFC 9180)."""
-ENCAPSULATED_KEY_BYTES: Final = 32 + 32 + 16
-"""HPKE's encapsulated X25519 key, the 32-byte epoch key and the tag."""
+SUITE_X25519: Final = keys.SUITE_X25519
+SUITE_HYBRID: Final = keys.SUITE_HYBRID
+SEALED_KEY_BYTES: Final = {SUITE_X25519: 32 + 32 + 16, SUITE_HYBRID: 1088 + 32 + 32 + 16}
+"""What HPKE makes of an epoch key: the encapsulated key (ML-KEM-768, X25519), 32 bytes, the tag."""
+
+RECIPIENTS_MAX: Final = {
+    SUITE_X25519: limits.RECIPIENTS_MAX,
+    SUITE_HYBRID: limits.HYBRID_RECIPIENTS_MAX,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,23 +141,20 @@ class SetPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """A new sealing key, sealed for each reader (SEAL-1)."""
+    """A sealing key, sealed for readers (SEAL-1): a new one, or one of before for more of them."""
 
     suite: int
     commit: bytes
     recipients: tuple[tuple[AuthorId, bytes], ...]
     """(reader's signing key, epoch key sealed to the reader's sealing key), sorted by reader."""
-    links: tuple[tuple[bytes, bytes], ...] = ()
-    """(commitment of an older epoch, its key sealed under this one), sorted."""
 
     def fields(self) -> list[object]:
-        """The CBOR array: ``[15, suite, commit, [[reader, sealed]...], [[older, sealed]...]]``."""
+        """The CBOR array: ``[15, suite, commit, [[reader, sealed]...]]``."""
         return [
             EPOCH,
             self.suite,
             self.commit,
             [list(recipient) for recipient in self.recipients],
-            [list(link) for link in self.links],
         ]
 
 
@@ -262,12 +264,17 @@ def _read_sealing(sealing: object) -> tuple[int, bytes]:
     if not isinstance(sealing, list) or len(sealing) != 2:
         raise Malformed(Reason.SHAPE, "a sealing key is [suite, key]")
     suite, public = sealing
-    if type(suite) is not int or suite != SUITE_X25519:
-        raise Malformed(Reason.SHAPE, f"unknown sealing suite {suite!r:.40}")
+    suite = _read_suite(suite)
     if type(public) is not bytes:
         raise Malformed(Reason.SHAPE, "a sealing key is bytes")
-    check_sealing_public_untrusted(public)
+    check_sealing_public_untrusted(public, suite)
     return suite, public
+
+
+def _read_suite(suite: object) -> int:
+    if type(suite) is not int or suite not in SEALED_KEY_BYTES:
+        raise Malformed(Reason.SHAPE, f"unknown sealing suite {suite!r:.40}")
+    return suite
 
 
 def _read_grant(op: list[object]) -> Op:
@@ -300,37 +307,30 @@ def _read_set_policy(op: list[object]) -> Op:
 
 
 def _read_epoch(op: list[object]) -> Op:
-    suite, commit, recipients, links = op[1:]
-    if type(suite) is not int or suite != SUITE_X25519:
-        raise Malformed(Reason.SHAPE, f"unknown sealing suite {suite!r:.40}")
+    suite, commit, recipients = op[1:]
+    suite = _read_suite(suite)
     if type(commit) is not bytes or len(commit) != 32:
         raise Malformed(Reason.SHAPE, "an epoch's commitment is 32 bytes")
-    readers = _read_pairs(recipients, limits.RECIPIENTS_MAX, ENCAPSULATED_KEY_BYTES, "recipients")
-    if not readers:
-        raise Malformed(Reason.SHAPE, "an epoch without recipients")
-    older = _read_pairs(links, limits.LINKS_MAX, 32 + 16, "links")
-    return Epoch(suite, commit, cast("tuple[tuple[AuthorId, bytes], ...]", readers), older)
+    return Epoch(suite, commit, _read_recipients(suite, recipients))
 
 
-def _read_pairs(
-    pairs: object, count_max: int, sealed_bytes: int, what: str
-) -> tuple[tuple[bytes, bytes], ...]:
-    """``[[32 bytes, sealed_bytes bytes]...]``, sorted and unique by the first."""
-    if not isinstance(pairs, list):
-        raise Malformed(Reason.SHAPE, f"{what} is not an array")
-    if len(pairs) > count_max:
-        raise LimitExceeded(Reason.TOO_MANY, f"{len(pairs)} {what}")
+def _read_recipients(suite: int, pairs: object) -> tuple[tuple[AuthorId, bytes], ...]:
+    """``[[signing key, sealed epoch key]...]``, sorted and unique by the first."""
+    if not isinstance(pairs, list) or not pairs:
+        raise Malformed(Reason.SHAPE, "recipients is not an array of at least one")
+    if len(pairs) > RECIPIENTS_MAX[suite]:
+        raise LimitExceeded(Reason.TOO_MANY, f"{len(pairs)} recipients")
     previous = b""
     for pair in pairs:
         if not isinstance(pair, list) or len(pair) != 2:
-            raise Malformed(Reason.SHAPE, f"{what} holds pairs")
-        name, sealed = pair
-        if type(name) is not bytes or len(name) != 32 or name <= previous:
-            raise Malformed(Reason.SHAPE, f"{what} is not sorted and unique")
-        if type(sealed) is not bytes or len(sealed) != sealed_bytes:
-            raise Malformed(Reason.SHAPE, f"a sealed key in {what} is {sealed_bytes} bytes")
-        previous = name
-    return tuple((name, sealed) for name, sealed in pairs)
+            raise Malformed(Reason.SHAPE, "recipients holds pairs")
+        reader, sealed = pair
+        if type(reader) is not bytes or len(reader) != 32 or reader <= previous:
+            raise Malformed(Reason.SHAPE, "recipients is not sorted and unique")
+        if type(sealed) is not bytes or len(sealed) != SEALED_KEY_BYTES[suite]:
+            raise Malformed(Reason.SHAPE, f"a sealed key is {SEALED_KEY_BYTES[suite]} bytes")
+        previous = reader
+    return tuple((AuthorId(reader), sealed) for reader, sealed in pairs)
 
 
 def _read_remove(op: list[object]) -> Op:
@@ -344,6 +344,6 @@ _READERS: Final[dict[int, tuple[int, Callable[[list[object]], Op]]]] = {
     GRANT: (5, _read_grant),
     REVOKE: (3, _read_revoke),
     POLICY: (2, _read_set_policy),
-    EPOCH: (5, _read_epoch),
+    EPOCH: (4, _read_epoch),
     REMOVE: (1, _read_remove),
 }

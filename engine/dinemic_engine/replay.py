@@ -90,7 +90,7 @@ def refold(events: Iterable[Event], without: Set[bytes] = frozenset()) -> Refold
             reason = "no genesis"
         else:
             standing = event if parents == event.parents else replace(event, parents=parents)
-            proposal = ledger.prepare([standing], T_US_MAX)
+            proposal = ledger.prepare([standing], T_US_MAX, lifted=None)
             match proposal.outcomes[0]:
                 case Admitted():
                     ledger.accept(proposal)

@@ -1,6 +1,6 @@
 """Sealing: values that open only for the readers of an object (SEAL-1, SEAL-2, SEAL-5).
 
-    epoch key   32 random bytes, in an EPOCH op sealed to each reader with HPKE (RFC 9180)
+    epoch key   32 random bytes, in EPOCH ops sealed to each reader with HPKE (RFC 9180)
         |           commit = SHA-256("dinemic/epoch/1" | object | epoch key)
         |  HKDF-SHA256(salt = 16 random bytes, info = "dinemic/value/1" | object | field path)
         v
@@ -16,6 +16,9 @@ state is untouched, because nothing that decides state looks inside (SEAL-6).
 
 The object and the field are in the key derivation and in the associated data, so a ciphertext
 carried to another field or object does not open.
+
+More than one EPOCH op may seal the key of one epoch: a reader granted later is given it by another,
+alone (SEAL-4). HPKE runs in the suite of the object, which all its readers share.
 """
 
 from __future__ import annotations
@@ -25,18 +28,26 @@ from typing import Final
 
 import cbor2
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey, MLKEM768PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
+from cryptography.hazmat.primitives.hpke import (
+    AEAD,
+    KDF,
+    KEM,
+    MLKEM768X25519PrivateKey,
+    MLKEM768X25519PublicKey,
+    Suite,
+)
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from dinemic_engine import canonical
 from dinemic_engine.canonical import Sealed, Value
 from dinemic_engine.errors import InvalidEvent, Unreadable
 from dinemic_engine.ids import AuthorId, short
-from dinemic_engine.keys import SealingKey
-from dinemic_engine.ops import SUITE_X25519, Epoch
+from dinemic_engine.keys import KEY_BYTES, SUITE_HYBRID, SUITE_X25519, SealingKey
+from dinemic_engine.ops import Epoch
 
 EPOCH_KEY_BYTES: Final = 32
 SALT_BYTES: Final = canonical.SALT_BYTES
@@ -44,7 +55,10 @@ SALT_BYTES: Final = canonical.SALT_BYTES
 _EPOCH_TAG: Final = b"dinemic/epoch/1"
 _VALUE_TAG: Final = b"dinemic/value/1"
 _NONCE: Final = bytes(12)
-_SUITE: Final = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305)
+_SUITES: Final = {
+    SUITE_X25519: Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305),
+    SUITE_HYBRID: Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305),
+}
 
 
 def commitment(object_id: bytes, epoch_key: bytes) -> bytes:
@@ -52,18 +66,35 @@ def commitment(object_id: bytes, epoch_key: bytes) -> bytes:
     return hashlib.sha256(_EPOCH_TAG + object_id + epoch_key).digest()
 
 
-def make_epoch(object_id: bytes, epoch_key: bytes, readers: dict[AuthorId, bytes]) -> Epoch:
-    """An EPOCH op for `readers`: their signing key to their X25519 public key.
+def make_epoch(
+    object_id: bytes, epoch_key: bytes, readers: dict[AuthorId, bytes], suite: int = SUITE_X25519
+) -> Epoch:
+    """An EPOCH op for `readers`: their signing key to their public sealing key of `suite`.
 
     HPKE draws its own ephemeral key, so two calls differ.
     """
     commit = commitment(object_id, epoch_key)
     info = _EPOCH_TAG + object_id + commit
     recipients = tuple(
-        (reader, _SUITE.encrypt(epoch_key, X25519PublicKey.from_public_bytes(public), info))
+        (reader, _SUITES[suite].encrypt(epoch_key, _public(suite, public), info))
         for reader, public in sorted(readers.items())
     )
-    return Epoch(SUITE_X25519, commit, recipients)
+    return Epoch(suite, commit, recipients)
+
+
+def _public(suite: int, public: bytes) -> X25519PublicKey | MLKEM768X25519PublicKey:
+    key = X25519PublicKey.from_public_bytes(public[-KEY_BYTES:])
+    if suite == SUITE_X25519:
+        return key
+    return MLKEM768X25519PublicKey(MLKEM768PublicKey.from_public_bytes(public[:-KEY_BYTES]), key)
+
+
+def _private(key: SealingKey) -> X25519PrivateKey | MLKEM768X25519PrivateKey:
+    scalar = X25519PrivateKey.from_private_bytes(key.private[-KEY_BYTES:])
+    if key.suite == SUITE_X25519:
+        return scalar
+    seed = key.private[:-KEY_BYTES]
+    return MLKEM768X25519PrivateKey(MLKEM768PrivateKey.from_seed_bytes(seed), scalar)
 
 
 def open_epoch(object_id: bytes, epoch: Epoch, reader: AuthorId, key: SealingKey) -> bytes:
@@ -75,10 +106,11 @@ def open_epoch(object_id: bytes, epoch: Epoch, reader: AuthorId, key: SealingKey
     sealed = dict(epoch.recipients).get(reader)
     if sealed is None:
         raise Unreadable(f"{short(reader)} is no recipient of epoch {short(epoch.commit)}")
+    if key.suite != epoch.suite:
+        raise Unreadable(f"epoch {short(epoch.commit)} is of another suite than the reader's key")
     info = _EPOCH_TAG + object_id + epoch.commit
-    private = X25519PrivateKey.from_private_bytes(key.private)
     try:
-        epoch_key = _SUITE.decrypt(sealed, private, info)
+        epoch_key = _SUITES[epoch.suite].decrypt(sealed, _private(key), info)
     except (InvalidTag, ValueError):
         raise Unreadable(f"epoch {short(epoch.commit)} does not open for {short(reader)}") from None
     if commitment(object_id, epoch_key) != epoch.commit:

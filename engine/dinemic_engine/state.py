@@ -15,6 +15,7 @@ out.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from typing import cast
 
 from dinemic_engine import access, canonical, log
@@ -34,7 +35,7 @@ from dinemic_engine.ops import (
 )
 from dinemic_engine.sealing import reader_sum
 from dinemic_engine.store import keyspace
-from dinemic_engine.store.keyspace import ObjectRow, Place, Sealing
+from dinemic_engine.store.keyspace import VOID, ObjectRow, Place, Sealing
 from dinemic_engine.store.overlay import Overlay, Readable
 from dinemic_engine.types import register
 
@@ -60,24 +61,38 @@ def keep_facts(rows: Overlay, row: ObjectRow, place: Place, event: Event) -> Obj
                 rows.rows[key] = act + policy
                 row = row._replace(cuts=row.cuts + 1)
             case Epoch():
-                _keep_epoch(rows, place, event, index, op, act)
+                _keep_epoch(rows, row, place, event, index, op)
             case Create():
                 readers = reader_sum(bytes(32), event.author)
-                fresh = Sealing(readers, 0, bytes(32), 0, bytes(32), bytes(32), bytes(32))
+                fresh = Sealing(readers, 0, bytes(32), 0, bytes(32), bytes(32))
                 rows.rows[keyspace.sealing_key(place.no)] = fresh.pack()
+    for author in access.cast_doubt_on(rows, row, event, place.no):
+        _doubt(rows, place.no, author)
     return row
 
 
 def _keep_epoch(
-    rows: Overlay, place: Place, event: Event, index: int, op: Epoch, act: bytes
+    rows: Overlay, row: ObjectRow, place: Place, event: Event, index: int, op: Epoch
 ) -> None:
-    recipients = bytes(32)
-    for reader, _ in op.recipients:
-        recipients = reader_sum(recipients, reader)
-        prefix = keyspace.recipients_prefix(place.no, op.commit, reader)
-        rows.rows[keyspace.act_key(prefix, event.t, event.id, index)] = act
-    prefix = keyspace.epochs_prefix(place.no, op.commit)
-    rows.rows[keyspace.act_key(prefix, event.t, event.id, index)] = act + recipients
+    """Keep who has the key of an epoch now, and of whom it may be that they may not read."""
+    no, act = place.no, keyspace.pack_act(place, event.author)
+    prefix = keyspace.epochs_prefix(no, op.commit)
+    rows.rows[keyspace.act_key(prefix, event.t, event.id, index)] = act
+    having = dict.fromkeys([event.author], b"\0") | {reader: b"\1" for reader, _ in op.recipients}
+    for who, kind in having.items():
+        prefix = keyspace.having_prefix(no, who, op.commit)
+        rows.rows[keyspace.act_key(prefix, event.t, event.id, index)] = act + kind
+        if access.in_doubt(rows, row, no, who) or (
+            who == event.author and not access.reads(rows, row, place, who)
+        ):
+            rows.rows[keyspace.doubts_prefix(no, op.commit, who)] = b""
+
+
+def _doubt(rows: Overlay, no: int, who: AuthorId) -> None:
+    """Mark every epoch whose key somebody has whose right to read has come into doubt."""
+    prefix = keyspace.having_prefix(no, who)
+    for key, _ in list(rows.scan(prefix, keyspace.after(prefix))):
+        rows.rows[keyspace.doubts_prefix(no, keyspace.having_commit(key), who)] = b""
 
 
 def settle_holder(rows: Overlay, row: ObjectRow, no: int, author: AuthorId, role: int) -> None:
@@ -107,9 +122,7 @@ def advance(
             case Set() | Delete():
                 register.advance(rows, place, event, index, op, authorized=authorized)
             case Epoch():
-                key = keyspace.act_key(keyspace.of_object(b"Z", place.no), event.t, event.id, index)
-                rows.rows[key] = op.commit
-                _settle_epoch(rows, place.no)
+                _move_epoch(rows, place.no, event, index, op, joins=True)
             case Remove():
                 rows.rows[keyspace.remove_key(place.no, event.t, event.id)] = b""
                 row = _settle_removal(rows, row, place.no)
@@ -123,30 +136,74 @@ def retract(rows: Overlay, row: ObjectRow, place: Place, event: Event) -> Object
             case Set() | Delete():
                 register.retract(rows, place, event, index, op)
             case Epoch():
-                key = keyspace.act_key(keyspace.of_object(b"Z", place.no), event.t, event.id, index)
-                rows.rows[key] = None
-                _settle_epoch(rows, place.no)
+                _move_epoch(rows, place.no, event, index, op, joins=False)
             case Remove():
                 rows.rows[keyspace.remove_key(place.no, event.t, event.id)] = None
                 row = _settle_removal(rows, row, place.no)
     return row
 
 
-def _settle_epoch(rows: Overlay, no: int) -> None:
-    """Find the newest effective epoch anew."""
-    sealing = sealing_of(rows, no)
-    newest = Sealing(sealing.readers, 0, bytes(32), 0, bytes(32), bytes(32), bytes(32))
+def _move_epoch(
+    rows: Overlay, no: int, event: Event, index: int, op: Epoch, *, joins: bool
+) -> None:
+    """Count an EPOCH op among the effective ones of its epoch, or no longer; find the newest."""
+    own = (event.t, event.id, index)
+    prefix = keyspace.epochs_prefix(no, op.commit)
+    others = next(_effective(rows, prefix, own), None)
+    together = own if others is None else min(own, others)
+    before, after = (others, together) if joins else (together, others)
+    recipients = bytes(32)
+    if before is not None:
+        key = keyspace.act_key(keyspace.of_object(b"Z", no), *before)
+        value = rows.get(key)
+        assert value is not None, "an effective epoch has its row"
+        recipients = value[32:]
+        rows.rows[key] = None
+    if after is not None:
+        for reader, _ in op.recipients:
+            having = keyspace.having_prefix(no, reader, op.commit)
+            if next(_effective(rows, having, own), None) is None:
+                recipients = reader_sum(recipients, reader, leaves=not joins)
+        key = keyspace.act_key(keyspace.of_object(b"Z", no), *after)
+        rows.rows[key] = op.commit + recipients
+    newest = next(epochs_in_force(rows, no), ((0, bytes(32), 0), bytes(32), bytes(32)))
+    sealing = Sealing(sealing_of(rows, no).readers, *newest[0], *newest[1:])
+    rows.rows[keyspace.sealing_key(no)] = sealing.pack()
+
+
+def _effective(
+    rows: Readable, prefix: bytes, but: tuple[int, bytes, int]
+) -> Iterator[tuple[int, bytes, int]]:
+    """(t, id, op) of the effective EPOCH ops below a ``P`` or ``Q`` prefix, in order, but one.
+
+    Of ``Q`` rows those of recipients: a maker alone is left out.
+    """
+    for key, value in rows.scan(prefix, keyspace.after(prefix)):
+        order = keyspace.write_key_order(key)
+        recipient = keyspace.unpack_act(key, value)[1] != b"\0"
+        if order != but and recipient and not log.place_of(rows, order[1]).flags & VOID:
+            yield order
+
+
+def epochs_in_force(
+    rows: Readable, no: int
+) -> Iterator[tuple[tuple[int, bytes, int], bytes, bytes]]:
+    """((t, id, op) of its first EPOCH, commitment, recipients' sum) of each, the newest first."""
     prefix = keyspace.of_object(b"Z", no)
-    for key, commit in rows.scan(prefix, keyspace.after(prefix), reverse=True):
-        t, event_id, op = keyspace.write_key_order(key)
-        at = keyspace.act_key(keyspace.epochs_prefix(no, commit), t, event_id, op)
-        value = rows.get(at)
-        if value is None:
-            raise AssertionError("an effective epoch without its row")
-        act, recipients = keyspace.unpack_act(at, value)
-        newest = Sealing(sealing.readers, t, event_id, op, commit, recipients, act.by)
-        break
-    rows.rows[keyspace.sealing_key(no)] = newest.pack()
+    for key, value in rows.scan(prefix, keyspace.after(prefix), reverse=True):
+        yield keyspace.write_key_order(key), value[:32], value[32:]
+
+
+def made_at(rows: Readable, no: int, commit: bytes) -> Place | None:
+    """Where the first effective EPOCH of an epoch lies; None if there is none."""
+    first = next(_effective(rows, keyspace.epochs_prefix(no, commit), (0, b"", 0)), None)
+    return None if first is None else log.place_of(rows, first[1])
+
+
+def has_epoch(rows: Readable, no: int, reader: bytes, commit: bytes) -> bool:
+    """Whether an effective EPOCH seals the key of an epoch for `reader`."""
+    prefix = keyspace.having_prefix(no, reader, commit)
+    return next(_effective(rows, prefix, (0, b"", 0)), None) is not None
 
 
 def _settle_removal(rows: Overlay, row: ObjectRow, no: int) -> ObjectRow:
@@ -189,6 +246,6 @@ def digest(rows: Readable, no: int, row: ObjectRow) -> bytes:
     policy = access.policy_now(rows, row, no)
     digest.update(canonical.encode(cast("canonical.Value", policy.array())))
     prefix = keyspace.of_object(b"Z", no)
-    for key, commit in rows.scan(prefix, keyspace.after(prefix)):
-        digest.update(canonical.encode([key[len(prefix) :], commit]))
+    for key, epoch in rows.scan(prefix, keyspace.after(prefix)):
+        digest.update(canonical.encode([key[len(prefix) :], epoch]))
     return digest.digest()

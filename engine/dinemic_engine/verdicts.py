@@ -17,20 +17,26 @@ is in that event's past, and the log is closed under parents. The void end of a 
 effective has seen is *inert* (REC-1): out of the fingerprints, so it is not reconciled or passed
 on. Since an effective event covers all before it on its chain, the inert events of a chain are
 those beyond what the heads have seen.
+
+A writer that goes on after its revocation could fill disks with them, so only some are kept
+(`has_room`). One that has no room is not admitted: *surplus*. It may be needed all the same, as the
+past of something effective by an author who had not seen the revocation; `waiting` says how that
+is found out.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from dinemic_engine import access, log, state
+from dinemic_engine import access, limits, log, state
 from dinemic_engine.event import Event
 from dinemic_engine.ids import AuthorId
 from dinemic_engine.ops import Grant, Revoke, SetPolicy
 from dinemic_engine.store import keyspace
 from dinemic_engine.store.keyspace import AUTHORIZED, VOID, ObjectRow, Place
-from dinemic_engine.store.overlay import Overlay
+from dinemic_engine.store.overlay import Overlay, Readable
 
 
 @dataclass(slots=True)
@@ -69,8 +75,12 @@ def settle(rows: Overlay, row: ObjectRow, event: Event, place: Place) -> Changes
         log.find_heads(rows, place.no, changes.row.chains)
     elif stands:
         log.add_head(rows, event, place)
-    if changes.flipped or changes.row.tails or not stands:
-        _settle_tails(rows, changes, place.no)
+    if changes.flipped:
+        _settle_tails(rows, changes, place.no, range(changes.row.chains))
+    elif not stands:
+        _settle_tails(rows, changes, place.no, [place.chain])
+    elif changes.row.tails:
+        _settle_tails(rows, changes, place.no, _tailed(rows, place.no))
     own = (event.t, event.id)
     if stands:  # it was never inert, though the tail it ends may hold it
         changes.revived = [order for order in changes.revived if order != own]
@@ -90,13 +100,14 @@ def _concerns(
 ) -> list[_Concern]:
     """What an event's grants and revocations concern, as it comes or its verdict changes."""
     row, found = changes.row, []
+    acts = [op for op in event.ops if isinstance(op, Grant | Revoke)]
+    for author, role in dict.fromkeys((op.signing, op.role) for op in acts):
+        state.settle_holder(rows, row, place.no, author, role)
     for op in event.ops:
         if isinstance(op, Grant):
-            state.settle_holder(rows, row, place.no, op.signing, op.role)
             if not admitted:
                 found.append(_Concern(op.signing, None, event.t))
         elif isinstance(op, Revoke):
-            state.settle_holder(rows, row, place.no, op.signing, op.role)
             if stands or not admitted:
                 found.append(_Concern(op.signing, place, 0))
         elif isinstance(op, SetPolicy):
@@ -105,7 +116,7 @@ def _concerns(
                 for author in log.authors_of(rows, place.no)
                 if author != row.owner
             ]
-    return found
+    return list(dict.fromkeys(found))
 
 
 def _revisit(rows: Overlay, changes: Changes, no: int, concerns: list[_Concern]) -> None:
@@ -115,13 +126,18 @@ def _revisit(rows: Overlay, changes: Changes, no: int, concerns: list[_Concern])
         for chain, _ in log.tips_of(rows, no, concern.author):
             unseen = concern.unseen
             known = log.reach(rows, unseen, chain) if unseen is not None else 0
+            turned: list[tuple[Event, Place, int]] = []
             for seq, t, event_id, place in log.chain_backwards(rows, no, chain):
                 if seq <= known or t <= concern.t:
                     break
                 event = log.event_at(rows, no, t, event_id)
                 flags = access.verdict(rows, changes.row, event, place)
                 if flags != place.flags:
-                    waiting += _flip(rows, changes, event, place, flags)
+                    turned.append((event, place, flags))
+            # The oldest first: else each would be the winner of its field when it is taken back,
+            # and the next be sought among all those taken back before.
+            for event, place, flags in reversed(turned):
+                waiting += _flip(rows, changes, event, place, flags)
 
 
 def _flip(
@@ -142,23 +158,48 @@ def _flip(
     return _concerns(rows, changes, event, now, admitted=False, stands=stands)
 
 
-def _settle_tails(rows: Overlay, changes: Changes, no: int) -> None:
-    """Find where each chain becomes inert, and what that adds to or takes from the set."""
+def _settle_tails(rows: Overlay, changes: Changes, no: int, chains: Iterable[int]) -> None:
+    """Find where each of `chains` becomes inert, and what that adds to or takes from the set."""
     heads = [Place(no, head.t, head.chain, head.seq, head.base, 0) for head in log.heads(rows, no)]
-    tails = 0
-    for author in log.authors_of(rows, no):
-        if author == changes.row.owner:
+    tails = changes.row.tails
+    for chain in chains:
+        tip = log.tip_of(rows, no, chain)
+        key = keyspace.tail_key(no, chain)
+        value = rows.get(key)
+        begins = max((log.reach(rows, head, chain) for head in heads), default=0) + 1
+        began = int.from_bytes(value, "big") if value else tip + 1
+        if begins == began:
             continue
-        for chain, tip in log.tips_of(rows, no, author):
-            key = keyspace.tail_key(no, chain)
-            value = rows.get(key)
-            begins = max((log.reach(rows, head, chain) for head in heads), default=0) + 1
-            began = int.from_bytes(value, "big") if value else tip + 1
-            tails += begins <= tip
-            if begins == began:
-                continue
-            rows.rows[key] = begins.to_bytes(8, "big") if begins <= tip else None
-            lower, upper = min(begins, began), max(begins, began)
-            moved = log.chain_between(rows, no, chain, lower, min(upper, tip + 1))
-            (changes.inert if begins < began else changes.revived).extend(moved)
+        rows.rows[key] = begins.to_bytes(8, "big") if begins <= tip else None
+        tails += (begins <= tip) - (value is not None)
+        lower, upper = min(begins, began), max(begins, began)
+        moved = log.chain_between(rows, no, chain, lower, min(upper, tip + 1))
+        (changes.inert if begins < began else changes.revived).extend(moved)
     changes.row = changes.row._replace(tails=tails)
+
+
+def _tailed(rows: Overlay, no: int) -> list[int]:
+    """The chains that end in inert events."""
+    prefix = keyspace.of_object(b"U", no)
+    return [int.from_bytes(key[-4:], "big") for key, _ in rows.scan(prefix, keyspace.after(prefix))]
+
+
+def has_room(rows: Readable, no: int, event: Event) -> bool:
+    """Whether one more inert event by its author may be kept (REC-1).
+
+    A verdict that changes may leave more than the bound: those were written while it was allowed.
+    """
+    tails: list[tuple[int, int, int]] = []
+    for chain, tip in log.tips_of(rows, no, event.author):
+        value = rows.get(keyspace.tail_key(no, chain))
+        if value is not None:
+            tails.append((chain, int.from_bytes(value, "big"), tip + 1))
+    if sum(end - begins for _, begins, end in tails) >= limits.INERT_EVENTS_MAX:
+        return False
+    octets = len(event.raw)
+    for tail in tails:
+        for order in log.chain_between(rows, no, *tail):
+            octets += len(rows.get(keyspace.event_key(no, *order)) or b"")
+            if octets > limits.INERT_BYTES_MAX:
+                return False
+    return True

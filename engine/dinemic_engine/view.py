@@ -11,16 +11,26 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from dinemic_engine import access, canonical, log, state
+from dinemic_engine import access, canonical, log, readers, state
 from dinemic_engine.access import Granted
 from dinemic_engine.canonical import Value
 from dinemic_engine.errors import StoreCorrupt, UnknownObject
 from dinemic_engine.event import Event, open_envelope_untrusted, read_event_untrusted
 from dinemic_engine.ids import AuthorId, EventId, ObjectId, short
-from dinemic_engine.ops import Delete, Epoch, Policy, Set
+from dinemic_engine.ops import ROLES, Delete, Epoch, Policy, Set
 from dinemic_engine.ranges import HIGHEST, LOWEST, Bound, Fingerprint, Key
+from dinemic_engine.readers import Having
 from dinemic_engine.store import Store, keyspace
-from dinemic_engine.store.keyspace import AUTHORIZED, CLOSED, VOID, ObjectRow, Sealing, Tip, Written
+from dinemic_engine.store.keyspace import (
+    AUTHORIZED,
+    CLOSED,
+    VOID,
+    Act,
+    ObjectRow,
+    Sealing,
+    Tip,
+    Written,
+)
 from dinemic_engine.types import register
 
 
@@ -58,9 +68,14 @@ class LoggedEvent:
     @property
     def rule(self) -> str:
         """Why it is void, or empty."""
-        if self.flags & CLOSED:
-            return "AUTH-5: the field was closed, unseen by the author"
-        return "AUTH-4: the author was revoked, unseen by the author" if self.flags & VOID else ""
+        return why_void(self.flags)
+
+
+def why_void(flags: int) -> str:
+    """The rule that makes an event with these flags void, and why; empty if it is not."""
+    if flags & CLOSED:
+        return "AUTH-5: the field was closed, unseen by the author"
+    return "AUTH-4: the author was revoked, unseen by the author" if flags & VOID else ""
 
 
 class Holder(NamedTuple):
@@ -70,6 +85,17 @@ class Holder(NamedTuple):
     subject: ObjectId
     suite: int
     sealing: bytes
+
+
+class Revocation(NamedTuple):
+    """One REVOKE ever admitted."""
+
+    role: int
+    author: AuthorId
+    """Whose role it ends."""
+    act: Act
+    void: bool
+    """It ends nothing: whoever made it was revoked unseen (AUTH-4)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,10 +264,50 @@ class View:
         _, row = self.need(object_id)
         return author == row.owner or self.holder(object_id, author, role) is not None
 
+    def may_write(self, object_id: bytes, author: AuthorId) -> bool:
+        """Whether an event that `author` makes of an object now could have effect."""
+        found = self.find(object_id)
+        if found is None:
+            return False
+        no, row = found
+        if author == row.owner or any(
+            self._store.get(keyspace.holder_key(no, role, author)) for role in access.WRITERS
+        ):
+            return True
+        policy = access.policy_now(self._store, row, no)
+        return policy.is_open or any(opens for _, opens in policy.fields)
+
     def policy(self, object_id: bytes) -> Policy:
         """The access policy that is last in the order."""
         no, row = self.need(object_id)
         return access.policy_now(self._store, row, no)
+
+    def held(self, object_id: bytes) -> list[Granted]:
+        """The grants by which everybody but the owner holds a role now, by role and signing key."""
+        no, row = self.need(object_id)
+        found = [
+            access.holder(self._store, row, no, author, role)
+            for role in ROLES
+            for author, *_ in access.holders(self._store, no, role)
+        ]
+        return [grant for grant in found if grant is not None]
+
+    def revocations(self, object_id: bytes) -> list[Revocation]:
+        """Every revocation ever admitted, in the order of events."""
+        no, _ = self.need(object_id)
+        prefix = keyspace.of_object(b"K", no)
+        found = []
+        for key, value in self._store.scan(prefix, keyspace.after(prefix)):
+            author, role = keyspace.act_subject(key)
+            act, _rest = keyspace.unpack_act(key, value)
+            void = bool(log.place_of(self._store, act.event).flags & VOID)
+            found.append(Revocation(role, AuthorId(author), act, void))
+        return sorted(found, key=lambda each: each.act[:3])
+
+    def policy_since(self, object_id: bytes) -> Act | None:
+        """The change that set today's policy; None: the genesis did."""
+        no, _ = self.need(object_id)
+        return next((act for act, _policy in access.policies(self._store, no)), None)
 
     def sealing(self, object_id: bytes) -> Sealing:
         """The readers' sum and the newest epoch of an object."""
@@ -249,14 +315,48 @@ class View:
         return state.sealing_of(self._store, no)
 
     def epochs(self, object_id: bytes, commit: bytes) -> Iterator[Epoch]:
-        """The EPOCH ops of one commitment, in order."""
+        """The EPOCH ops of one commitment, in order, void ones included."""
         no, _ = self.need(object_id)
-        prefix = keyspace.epochs_prefix(no, commit)
+        return self._epochs(no, keyspace.epochs_prefix(no, commit))
+
+    def epochs_for(self, object_id: bytes, commit: bytes, reader: AuthorId) -> Iterator[Epoch]:
+        """Those of them that seal it for `reader`, or that `reader` made."""
+        no, _ = self.need(object_id)
+        return self._epochs(no, keyspace.having_prefix(no, reader, commit))
+
+    def _epochs(self, no: int, prefix: bytes) -> Iterator[Epoch]:
         for key, _value in self._store.scan(prefix, keyspace.after(prefix)):
             t, event_id, index = keyspace.write_key_order(key)
             op = log.event_at(self._store, no, t, event_id).ops[index]
             if isinstance(op, Epoch):
                 yield op
+
+    def epochs_in_force(self, object_id: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """(commitment, recipients' sum) of every epoch that stands, the newest first."""
+        no, _ = self.need(object_id)
+        for _, commit, recipients in state.epochs_in_force(self._store, no):
+            yield commit, recipients
+
+    def has_epoch(self, object_id: bytes, reader: AuthorId, commit: bytes) -> bool:
+        """Whether the key of an epoch was sealed for `reader`, by an event that stands."""
+        no, _ = self.need(object_id)
+        return state.has_epoch(self._store, no, reader, commit)
+
+    def is_for_readers_only(self, object_id: bytes, commit: bytes, author: AuthorId) -> bool:
+        """Whether nobody has the key of an epoch who may not read, `author` apart (SEAL-3)."""
+        no, row = self.need(object_id)
+        return access.outsider(self._store, row, no, author, commit, None) is None
+
+    def readers(
+        self, object_id: bytes, stored: str, at: EventId | int | None = None
+    ) -> list[Having] | None:
+        """Who has the key of a register's value; see `dinemic_engine.readers`.
+
+        Raises:
+            UnknownObject: no such object here, or no such event in it.
+        """
+        no, row = self.need(object_id)
+        return readers.readers(self._store, no, row, stored.encode(), at)
 
     # -- events -------------------------------------------------------------------------------
 

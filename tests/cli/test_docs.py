@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -12,7 +13,19 @@ from click.testing import CliRunner
 from dinemic.cli import main
 
 DOCS = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
-NAMES = sorted(main.commands)
+
+
+def commands(group: click.Group, before: str = "") -> Iterator[tuple[str, click.Command]]:
+    """Every command by its full name, those of groups in their place."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{before}{name} ")
+        else:
+            yield before + name, command
+
+
+COMMANDS = dict(commands(main))
+NAMES = sorted(COMMANDS)
 
 
 def section(name: str) -> str:
@@ -22,28 +35,39 @@ def section(name: str) -> str:
 
 
 def test_these_are_the_commands() -> None:
-    assert NAMES == ["audit", "demo", "log", "node", "objects", "replay", "show"]
-    assert sorted(re.findall(r"^    dinemic (\w+)", DOCS.partition("## JSON")[0], re.M)) == NAMES
+    assert NAMES == [
+        "access",
+        "audit",
+        "demo",
+        "keys export",
+        "keys import",
+        "keys list",
+        "log",
+        "node",
+        "objects",
+        "replay",
+        "show",
+    ]
+    listed = re.findall(r"^    dinemic ([a-z]+(?: [a-z]+)?) ", DOCS.partition("## JSON")[0], re.M)
+    assert sorted(listed) == NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_option_and_argument_of_a_command_is_documented(name: str) -> None:
     usage = section(name).split("\n\n")[0]
-    for parameter in main.commands[name].params:
+    options = {"object", "objects", "filter", "file"}
+    for parameter in COMMANDS[name].params:
         if isinstance(parameter, click.Option):
             assert parameter.opts[0] in usage
         else:
-            assert parameter.human_readable_name.strip("[]") in usage.upper()
+            assert parameter.human_readable_name.strip("[]").removesuffix("S") in usage.upper()
     documented = set(re.findall(r"--[a-z-]+", usage))
-    assert documented == {parameter.opts[0] for parameter in main.commands[name].params} - {
-        "object",
-        "filter",
-    }
+    assert documented == {parameter.opts[0] for parameter in COMMANDS[name].params} - options
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_command_takes_home_and_json_and_shows_an_example(name: str) -> None:
-    result = CliRunner().invoke(main, [name, "--help"])
+    result = CliRunner().invoke(main, [*name.split(), "--help"])
     assert result.exit_code == 0
     assert "--home" in result.output
     assert "--json" in result.output

@@ -102,9 +102,10 @@ def test_an_object_nobody_has_and_one_of_many_are_told_apart(tmp_path: Path) -> 
         in run("show", "Nobody", "--home", tmp_path, code=2).stderr
     )
     many = run("show", "", "--home", tmp_path, code=2).stderr
-    assert "fits 2 objects" in many
+    assert "fits 3 objects" in many
     assert db_id("Person", sample.person) in many
     assert db_id("Note", sample.note) in many
+    assert db_id("Desk", sample.desk) in many
 
 
 def test_a_beginning_names_an_object_with_and_without_its_model(tmp_path: Path) -> None:

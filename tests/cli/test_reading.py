@@ -58,7 +58,7 @@ def lines_of(*words: object) -> list[Any]:
 
 
 def test_objects_lists_what_stands(home: Path, person: str) -> None:
-    document = json_of("objects", "--home", home)
+    document = json_of("objects", "Person:[id]", "--home", home)
     assert document == {
         "objects": [
             {
@@ -70,15 +70,17 @@ def test_objects_lists_what_stands(home: Path, person: str) -> None:
             }
         ]
     }
+    models = [each["model"] for each in json_of("objects", "--home", home)["objects"]]
+    assert models == ["Desk", "Person"]
     text = run("objects", "--home", home).stdout
     assert text.splitlines()[0].split() == ["object", "changed", "fields"]
     assert person in text
-    assert text.endswith("1 object\n")
+    assert text.endswith("2 objects\n")
 
 
 def test_objects_lists_removed_ones_when_asked(home: Path) -> None:
     models = [each["model"] for each in json_of("objects", "--removed", "--home", home)["objects"]]
-    assert models == ["Note", "Person"]
+    assert models == ["Desk", "Note", "Person"]
     assert "removed" in run("objects", "Note:[id]", "--removed", "--home", home).stdout
 
 
@@ -335,7 +337,7 @@ def test_replay_until_no_time_is_an_error(home: Path, person: str, until: str) -
 def test_audit_of_a_good_home_is_clean(home: Path) -> None:
     document = json_of("audit", "--home", home)
     assert document["ok"] is True
-    assert (document["objects"], document["events"], document["signatures"]) == (2, 12, 12)
+    assert (document["objects"], document["events"], document["signatures"]) == (3, 19, 19)
     assert document["findings"] == []
     assert document["home"] == str(home)
     text = run("audit", "--home", home).stdout

@@ -16,8 +16,10 @@ from dinemic_engine.ops import Policy
 from dinemic_engine.ranges import Fingerprint
 from dinemic_engine.store import keyspace
 from dinemic_engine.store.memory import MemoryStore
-from support.graphs import FIELDS, NOW, SEEDS, Judged, Site, delivery, histories, portable
+from support.graphs import FIELDS, NOW, SEEDS, Site, delivery, histories, portable
+from support.judged import Judged
 
+EVERYTHING = (0, b""), (1 << 63, b""), 1 << 30
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 
@@ -57,11 +59,13 @@ def test_i_05_the_ledger_agrees_with_the_slow_judge_after_every_batch(
         assert {event.id for event in site.events()} == set(judged.admitted)
         for object_id in {event.object for event in judged.admitted.values()}:
             agrees(site, judged, object_id)
+        counted = {at for m in ("M0", "M1") for _, at in site.view.range_keys(m, *EVERYTHING)}
+        assert counted == judged.counted()
 
 
 def agrees(site: Site, judged: Judged, object_id: bytes) -> None:
     for logged in site.view.history(object_id):
-        assert logged.authorized is judged.authorized[logged.event.id]
+        assert logged.verdict == judged.verdict(logged.event.id)
     assert site.view.heads(object_id) == judged.heads(object_id)
     found = site.view.find(object_id)
     assert found is not None
@@ -77,9 +81,10 @@ def agrees(site: Site, judged: Judged, object_id: bytes) -> None:
         if not judged.removed(object_id):
             conflicts = site.view.conflicts(object_id, stored)
             assert [(r.t, r.event, r.op) for r in conflicts] == judged.conflicts(object_id, name)
-            assert [because.outcome for because in site.view.why(object_id, stored)].count(
-                "superseded"
-            ) == len(judged.writes(object_id, name)) - len(conflicts)
+            outcomes = [because.outcome for because in site.view.why(object_id, stored)]
+            effective = len(judged.writes(object_id, name))
+            assert outcomes.count("superseded") == effective - len(conflicts)
+            assert len(outcomes) - outcomes.count("void") == effective
     assert site.view.keys(object_id) == visible
 
 
@@ -126,11 +131,14 @@ def test_i_03_a_verdict_needs_the_past_of_an_event_and_nothing_else(
         alone = in_order([by_id[at] for at in past])
         (outcome,) = alone.ledger.prepare([event], NOW).outcomes
         match outcome:
-            case Admitted(authorized=authorized):
+            case Admitted(authorized=authorized, void=void):
                 (again,) = everywhere.ledger.prepare([event], NOW).outcomes
                 assert isinstance(again, Duplicate)
-                logged = {e.event.id: e for e in everywhere.view.history(event.object)}
-                assert logged[event.id].authorized is authorized
+                # Whether it has effect is another question (T2); with its past alone it is this.
+                assert not void
+                judged = Judged.of([*(by_id[at] for at in past), event])
+                expected = "authorized" if authorized else "unauthorized"
+                assert judged.verdict(event.id) == expected
             case Refused(error=error):
                 assert everywhere.refused[event.id] == error.reason.value
             case Orphan():
@@ -161,7 +169,9 @@ def test_range_fingerprints_count_what_the_range_holds(
     events: list[Event], data: st.DataObject
 ) -> None:
     site = delivered([events])
-    keys = sorted((e.t, bytes(e.id)) for e in site.events() if site.view.raw(e.id)[0] == "M0")  # type: ignore[index]
+    judged = Judged.of(events)
+    counted = [judged.admitted[at] for at in judged.counted()]
+    keys = sorted((e.t, bytes(e.id)) for e in counted if site.view.raw(e.id)[0] == "M0")  # type: ignore[index]
     low, high = sorted(
         data.draw(st.tuples(*[st.sampled_from([*keys, (0, b""), (1 << 63, b"")])] * 2))
     )
@@ -186,7 +196,7 @@ def test_histories_reach_the_reasons_they_are_meant_to_reach() -> None:
     """The strategy is worth its name only if it makes what can be refused, held up and merged."""
     reached: dict[str, int] = {}
 
-    @settings(max_examples=100, database=None, derandomize=True, suppress_health_check=SLOW)
+    @settings(max_examples=300, database=None, derandomize=True, suppress_health_check=SLOW)
     @given(histories())
     def collect(events: list[Event]) -> None:
         site = in_order(events)
@@ -195,7 +205,12 @@ def test_histories_reach_the_reasons_they_are_meant_to_reach() -> None:
         reached["orphan"] = reached.get("orphan", 0) + site.waiting.counts()[0]
         for event in site.events():
             reached["merge"] = reached.get("merge", 0) + (len(event.parents) > 1)
+        judged = Judged.of(events)
+        for at in judged.admitted:
+            reached[judged.verdict(at)] = reached.get(judged.verdict(at), 0) + 1
+        reached["inert"] = reached.get("inert", 0) + len(judged.admitted.keys() - judged.counted())
 
     collect()
     wanted = {r.value for r in Reason if r.rule.startswith(("ORD-", "AUTH-", "SEAL-"))}
-    assert wanted | {"orphan", "merge"} <= {name for name, count in reached.items() if count}
+    wanted |= {"orphan", "merge", "authorized", "unauthorized", "void", "inert"}
+    assert wanted <= {name for name, count in reached.items() if count}

@@ -13,10 +13,11 @@ from typing import Any
 
 import cbor2
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
-CREATE, SET, DELETE, GRANT, EPOCH, REMOVE = 1, 2, 3, 12, 15, 16
+CREATE, SET, DELETE, GRANT, REVOKE, POLICY, EPOCH, REMOVE = 1, 2, 3, 12, 13, 14, 15, 16
 READ, UPDATE, ADMIN = 1, 2, 3
 T = 1_700_000_000_000_000
 L = (1 << 252) + 27742317777372353535851937790883648493
@@ -37,6 +38,13 @@ class Actor:
         sealing = X25519PrivateKey.from_private_bytes(self.sealing_private)
         self.sealing = sealing.public_key().public_bytes_raw()
         self.subject = sha(b"vector/object/", name.encode())
+
+    @property
+    def hybrid(self) -> bytes:
+        """The public sealing key of suite 2: ML-KEM-768, then X25519."""
+        seed = sha(b"vector/mlkem d/", self.seed) + sha(b"vector/mlkem z/", self.seed)
+        key = MLKEM768PrivateKey.from_seed_bytes(seed)
+        return key.public_key().public_bytes_raw() + self.sealing
 
 
 ACTORS = {name: Actor(name) for name in ("owner", "chief", "clerk", "reader", "stranger", "late")}
@@ -85,6 +93,10 @@ def grant(role: int, actor: Actor) -> list[Any]:
     return [GRANT, role, actor.subject, actor.public, [1, actor.sealing]]
 
 
+def revoke(role: int, actor: Actor) -> list[Any]:
+    return [REVOKE, role, actor.public]
+
+
 def labeled(suite: bytes, label: bytes, data: bytes) -> bytes:
     return b"HPKE-v1" + suite + label + data
 
@@ -122,7 +134,7 @@ def commitment(obj: bytes, key: bytes) -> bytes:
     return sha(b"dinemic/epoch/1", obj, key)
 
 
-def epoch(obj: bytes, key: bytes, actors: Sequence[Actor], links: Sequence[Any] = ()) -> list[Any]:
+def epoch(obj: bytes, key: bytes, actors: Sequence[Actor]) -> list[Any]:
     commit = commitment(obj, key)
     info = b"dinemic/epoch/1" + obj + commit
     recipients = [
@@ -132,7 +144,7 @@ def epoch(obj: bytes, key: bytes, actors: Sequence[Actor], links: Sequence[Any] 
         ]
         for actor in sorted(actors, key=lambda actor: actor.public)
     ]
-    return [EPOCH, 1, commit, recipients, list(links)]
+    return [EPOCH, 1, commit, recipients]
 
 
 def sealed(obj: bytes, path: bytes, key: bytes, salt: bytes, value: Any) -> cbor2.CBORTag:
@@ -166,6 +178,21 @@ person = event(
 PERSON = event_id(person)
 board = event(stranger, None, T, [], [create("Board", stranger, [True, {"title": False}])])
 BOARD = event_id(board)
+team = event(
+    owner,
+    None,
+    T,
+    [],
+    [
+        create("Team", owner, [False, {}]),
+        grant(ADMIN, chief),
+        grant(UPDATE, clerk),
+        grant(READ, reader),
+    ],
+)
+TEAM = event_id(team)
+vault = event(owner, None, T, [], [[CREATE, "Vault", [2, owner.hybrid], [False, {}]]])
+VAULT = event_id(vault)
 
 KEY_1, KEY_2 = sha(b"vector/epoch/1"), sha(b"vector/epoch/2")
 SALT_1, SALT_2 = sha(b"vector/salt/1")[:16], sha(b"vector/salt/2")[:16]

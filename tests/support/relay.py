@@ -18,6 +18,7 @@ class Relay:
         self._lock = threading.Lock()
         self._sockets: set[socket.socket] = set()
         self._marks: list[int] = []
+        self._severed = False
         self.captured = bytearray()
         self.connections = 0
         threading.Thread(target=self._accept, daemon=True).start()
@@ -41,6 +42,15 @@ class Relay:
                 each.shutdown(socket.SHUT_RDWR)
             each.close()
 
+    def sever(self) -> None:
+        """Break every connection and let none through until `mend`: a partition."""
+        self._severed = True
+        self.cut()
+
+    def mend(self) -> None:
+        """Let connections through again."""
+        self._severed = False
+
     def close(self) -> None:
         """Stop listening and break every connection."""
         self._listener.close()
@@ -63,6 +73,9 @@ class Relay:
                 near, _ = self._listener.accept()
             except OSError:
                 return
+            if self._severed:
+                near.close()
+                continue
             try:
                 far = socket.create_connection(self._target)
             except OSError:

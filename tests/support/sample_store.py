@@ -1,8 +1,10 @@
 """A small store with at least one row of every kind, made through the one entrance.
 
-Two objects of two models. The first has three writers, a fork that was merged, a branch that was
-not, writes to one field that no other saw, a stranger's write, a sealed field, every role, and
-events that arrived later than younger ones. The second was removed.
+Three objects of three models. The first has three writers, a fork that was merged, a branch that
+was not, writes to one field that no other saw, a stranger's write, a sealed field, every role, and
+events that arrived later than younger ones. The second was removed. The third was closed and lost
+its clerk: of the clerk's three events one stands, one is void with an effective event upon it, and
+one is inert.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ from dinemic_engine.ops import (
     Op,
     Policy,
     Remove,
+    Revoke,
     Set,
+    SetPolicy,
 )
 from dinemic_engine.store import Store
 
@@ -53,6 +57,7 @@ class Sample:
 
     person: ObjectId
     note: ObjectId
+    desk: ObjectId
     owner: SigningKey
     owner_sealing: SealingKey
     chief: SigningKey
@@ -117,6 +122,21 @@ def fill(store: Store) -> Sample:
     note_create = Create("Note", SUITE_X25519, owner_sealing.public, Policy(is_open=True))
     note = sign("note", stranger, 0, [note_create, Set("text", b"\x00\xff")]).object
     sign("removed", stranger, 5, [Remove()], "note", to=note)
+    clerk = chief
+    desk_create = Create("Desk", SUITE_X25519, owner_sealing.public, Policy(is_open=True))
+    desk_ops: list[Op] = [
+        desk_create,
+        *(grant(role, clerk, chief_sealing) for role in (READ, UPDATE)),
+    ]
+    desk = sign("desk", owner, 0, desk_ops).object
+    desk_epoch = sealing.make_epoch(desk, epoch_key, readers)
+    sign("kept", clerk, 1, [desk_epoch, Set("tray", "kept")], "desk", to=desk)
+    ended: list[Op] = [Revoke(role, AuthorId(clerk.public)) for role in (READ, UPDATE)]
+    sign("dismissed", owner, 2, ended, "kept", to=desk)
+    sign("closed", owner, 3, [SetPolicy(Policy())], "dismissed", to=desk)
+    sign("void", clerk, 4, [Set("tray", "unseen")], "kept", to=desk)
+    sign("seen", owner, 5, [Set("lamp", "on")], "closed", "void", to=desk)
+    sign("inert", clerk, 6, [Set("tray", "lost")], "void", to=desk)
 
     arrival = (
         ["genesis"],
@@ -127,6 +147,9 @@ def fill(store: Store) -> Sample:
         ["admin", "by admin"],
         ["removed"],
         ["hello"],
+        ["desk", "kept", "void", "inert"],
+        ["dismissed", "closed"],
+        ["seen"],
     )
     ledger = Ledger(store)
     events: list[Event] = []
@@ -140,6 +163,7 @@ def fill(store: Store) -> Sample:
     return Sample(
         person,
         note,
+        desk,
         owner,
         owner_sealing,
         chief,
@@ -150,3 +174,16 @@ def fill(store: Store) -> Sample:
         tuple(events),
         named,
     )
+
+
+def add_inert(store: Store, sample: Sample, count: int) -> None:
+    """More inert events on the desk, as a node keeps them while something may stand upon them."""
+    ledger = Ledger(store)
+    parent = sample.named["inert"]
+    for number in range(count):
+        parent = sign_event(
+            sample.chief, sample.desk, parent.t + 1, [EventId(parent.id)], [Set("tray", number)]
+        )
+        proposal = ledger.prepare([parent], T_US_MAX, lifted=None)
+        assert proposal.admitted[0].inert
+        ledger.accept(proposal)

@@ -10,7 +10,18 @@ import pytest
 from dinemic_engine.canonical import Sealed
 from dinemic_engine.errors import Reason
 from dinemic_engine.ledger import Ahead, Orphan, Refused
-from dinemic_engine.ops import ADMIN, READ, UPDATE, Delete, Epoch, Op, Policy, Remove, Set
+from dinemic_engine.ops import (
+    ADMIN,
+    READ,
+    UPDATE,
+    Delete,
+    Epoch,
+    Op,
+    Policy,
+    Remove,
+    Set,
+    SetPolicy,
+)
 from dinemic_engine.store.memory import MemoryStore
 from support.graphs import (
     CHIEF,
@@ -52,15 +63,28 @@ ACCESS_OPS: dict[str, Op] = {
     "grant read": SOMEBODY.grant(READ),
     "grant update": SOMEBODY.grant(UPDATE),
     "grant admin": SOMEBODY.grant(ADMIN),
+    "revoke read": READER.revoke(READ),
+    "revoke update": SOMEBODY.revoke(UPDATE),
+    "revoke admin": CHIEF.revoke(ADMIN),
+    "policy": SetPolicy(Policy(True)),
     "epoch": epoch(OWNER, READER),
     "remove": Remove(),
 }
 ACCESS_TABLE: dict[Actor, dict[str, object]] = {
     OWNER: dict.fromkeys(ACCESS_OPS, True),
-    CHIEF: dict.fromkeys(ACCESS_OPS, True) | {"grant admin": Reason.ADMIN_BY_ADMIN},
-    CLERK: dict.fromkeys(ACCESS_OPS, Reason.ACCESS_CHANGE) | {"epoch": True, "remove": True},
+    CHIEF: dict.fromkeys(ACCESS_OPS, True)
+    | {
+        "grant admin": Reason.ADMIN_BY_ADMIN,
+        "revoke admin": Reason.ADMIN_BY_ADMIN,
+        "policy": Reason.POLICY_BY_OWNER,
+    },
+    CLERK: dict.fromkeys(ACCESS_OPS, Reason.ACCESS_CHANGE)
+    | {"policy": Reason.POLICY_BY_OWNER, "epoch": True, "remove": True},
 }
-NOBODYS = dict.fromkeys(ACCESS_OPS, Reason.ACCESS_CHANGE) | {"remove": Reason.REMOVE_BY_STRANGER}
+NOBODYS = dict.fromkeys(ACCESS_OPS, Reason.ACCESS_CHANGE) | {
+    "policy": Reason.POLICY_BY_OWNER,
+    "remove": Reason.REMOVE_BY_STRANGER,
+}
 FREE = {
     "closed": (),
     "open": ("set firm", "set free", "delete firm", "delete free"),
@@ -103,6 +127,15 @@ def test_nobody_grants_the_owner_anything(role: int) -> None:
     expected = Reason.ADMIN_BY_ADMIN if role == ADMIN else Reason.OWNER_GRANT
     assert site.verdict(child(first, CHIEF, OWNER.grant(role))) is expected
     assert site.verdict(genesis(OWNER.grant(role))) is Reason.OWNER_GRANT
+
+
+@pytest.mark.parametrize("role", [READ, UPDATE, ADMIN])
+def test_nobody_revokes_the_owner(role: int) -> None:
+    site = Site()
+    site.admit(first := team())
+    assert site.verdict(child(first, OWNER, OWNER.revoke(role))) is Reason.OWNER_GRANT
+    expected = Reason.ADMIN_BY_ADMIN if role == ADMIN else Reason.OWNER_GRANT
+    assert site.verdict(child(first, CHIEF, OWNER.revoke(role))) is expected
 
 
 def test_a_refused_genesis_leaves_nothing_behind() -> None:
@@ -230,7 +263,8 @@ def test_an_epoch_names_readers_only(who: Actor) -> None:
     grant = child(first, OWNER, CLERK.grant(READ))
     site.admit(first, grant)
     assert site.verdict(child(first, who, epoch(OWNER))) is True
-    assert site.verdict(child(first, who, epoch(READER))) is True
+    assert site.verdict(child(first, who, epoch(OWNER, READER))) is True
+    assert site.verdict(child(first, who, epoch(READER))) is Reason.EPOCH_OWNER
     for other in (CHIEF, CLERK, STRANGER):
         assert site.verdict(child(first, who, epoch(OWNER, other))) is Reason.EPOCH_READERS
     assert site.verdict(child(grant, who, epoch(OWNER, CLERK))) is True
@@ -255,15 +289,18 @@ def test_in_an_open_object_a_stranger_may_write_sealed_bytes_but_make_no_epoch()
 
 
 class CountingStore(MemoryStore):
-    """Counts the scans made in it."""
+    """Counts the scans made in it, and the rows they read."""
 
     scans = 0
+    rows = 0
 
     def scan(
         self, start: bytes, end: bytes, *, reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:
         self.scans += 1
-        return super().scan(start, end, reverse=reverse)
+        for row in super().scan(start, end, reverse=reverse):
+            self.rows += 1
+            yield row
 
 
 def test_judging_the_largest_event_asks_each_question_once() -> None:
@@ -277,7 +314,29 @@ def test_judging_the_largest_event_asks_each_question_once() -> None:
     before = store.scans
     assert site.verdict(event) is True
     assert store.scans - before < 10
-    event = child(made, CHIEF, *[READER.grant(UPDATE)] * 1000)
-    before = store.scans
-    assert site.verdict(event) is True
-    assert store.scans - before < 10
+    for many in ([READER.grant(UPDATE)] * 1000, [CLERK.revoke(UPDATE), READER.revoke(READ)] * 500):
+        before = store.scans
+        assert site.verdict(child(made, CHIEF, *many)) is True
+        assert store.scans - before < 60
+
+
+def test_a_revocation_costs_what_it_makes_void_and_not_its_square() -> None:
+    """Nor does what others wrote meanwhile cost anything."""
+
+    def rows_read(unseen: int, others: int) -> int:
+        store = CountingStore()
+        site = Site(store)
+        site.admit(last := team())
+        branch = last
+        for number in range(others):
+            site.admit(last := child(last, OWNER, Set("a", number)))
+        for number in range(unseen):
+            site.admit(branch := child(branch, CLERK, Set("b", number)))
+        revocation = child(last, OWNER, CLERK.revoke(UPDATE))
+        before = store.rows
+        assert site.verdict(revocation) is True
+        return store.rows - before
+
+    few, many = rows_read(50, 5), rows_read(200, 5)
+    assert many < 5 * few
+    assert rows_read(50, 200) == few

@@ -7,17 +7,19 @@ from dataclasses import replace
 
 import pytest
 
+from dinemic_engine import limits
 from dinemic_engine.audit import AuditReport, audit
 from dinemic_engine.event import sign_event
 from dinemic_engine.findings import WORDS
 from dinemic_engine.ids import EventId
 from dinemic_engine.ledger import Ledger
 from dinemic_engine.limits import T_US_MAX
-from dinemic_engine.ops import Create, Grant, Policy, Set
+from dinemic_engine.ops import UPDATE, Create, Grant, Policy, Set
+from dinemic_engine.ranges import id_term
 from dinemic_engine.store import keyspace
 from dinemic_engine.store.memory import MemoryStore
 from dinemic_engine.view import View
-from support.sample_store import T0, Sample, fill, signing_key
+from support.sample_store import T0, Sample, add_inert, fill, signing_key
 
 LETTERS = sorted(WORDS)
 
@@ -50,10 +52,10 @@ def test_what_a_ledger_wrote_is_clean_and_counted() -> None:
 
     assert report.findings == ()
     assert report.ok
-    assert (report.objects, report.events, report.signatures) == (2, 12, 12)
+    assert (report.objects, report.events, report.signatures) == (3, 19, 19)
     assert report.digest == View(store).digest_all()
     assert list(store.scan(b"\0", b"\xff" * 8)) == before
-    assert len(sample.events) == 12
+    assert len(sample.events) == 19
 
 
 def test_an_empty_store_is_clean() -> None:
@@ -216,8 +218,93 @@ def test_a_grant_row_made_up_on_disk_gives_no_right() -> None:
     store, sample = filled()
     op = sample.named["genesis"].ops[1]
     assert isinstance(op, Grant)
-    key = keyspace.grant_key(0, sample.stranger.public, 2, T0, sample.named["genesis"].id, 1)
-    store.write({key: keyspace.pack_grant(0, 1, op.subject, op.suite, op.sealing)})
+    genesis = sample.named["genesis"]
+    key = keyspace.act_key(
+        keyspace.acts_prefix(b"G", 0, sample.stranger.public, UPDATE), T0, genesis.id, 1
+    )
+    act = keyspace.pack_act(keyspace.Place(0, T0, 0, 1, 0, 0), genesis.author)
+    store.write({key: act + keyspace.pack_holder(op.subject, op.suite, op.sealing)})
     (finding,) = audit(store).findings
     assert (finding.kind, finding.event) == ("grant", EventId(sample.named["genesis"].id))
     assert finding.detail.endswith("follows from no event")
+
+
+# -- verdicts --------------------------------------------------------------------------------------
+
+
+def rows_about(store: MemoryStore, event: EventId) -> dict[bytes, bytes]:
+    """The ``I`` row of an event and, if it counts, its ``T`` row."""
+    place = store.get(keyspace.place_key(event)) or b""
+    return {keyspace.place_key(event): place} | {
+        key: value for key, value in rows_of(store, "T") if key.endswith(event)
+    }
+
+
+def test_the_sample_has_an_event_of_every_verdict() -> None:
+    store, sample = filled()
+    verdicts = {e.event.id: (e.verdict, e.rule) for e in View(store).history(sample.desk)}
+    closed = ("void", "AUTH-5: the field was closed, unseen by the author")
+    assert verdicts[sample.named["kept"].id] == ("authorized", "")
+    assert verdicts[sample.named["void"].id] == closed
+    assert verdicts[sample.named["inert"].id] == closed
+    assert len(rows_about(store, sample.named["void"].id)) == 2
+    assert len(rows_about(store, sample.named["inert"].id)) == 1
+
+
+def test_a_void_event_called_effective_is_named() -> None:
+    store, sample = filled()
+    event = sample.named["void"]
+    key = keyspace.place_key(event.id)
+    place = keyspace.unpack_place(store.get(key) or b"")
+    store.write({key: place._replace(flags=keyspace.AUTHORIZED).pack()})
+    (finding,) = audit(store).findings
+    assert (finding.kind, finding.object, finding.event) == ("place", sample.desk, event.id)
+
+
+def test_an_effective_event_called_void_is_named() -> None:
+    store, sample = filled()
+    event = sample.named["kept"]
+    key = keyspace.place_key(event.id)
+    place = keyspace.unpack_place(store.get(key) or b"")
+    store.write({key: place._replace(flags=keyspace.REVOKED).pack()})
+    (finding,) = audit(store).findings
+    assert (finding.kind, finding.object, finding.event) == ("place", sample.desk, event.id)
+
+
+@pytest.mark.parametrize("name", ["inert", "void"])
+def test_the_wrong_events_in_the_reconciled_set_are_named_and_the_fingerprint_with_them(
+    name: str,
+) -> None:
+    """An inert event put among those that count, with its fingerprint; or the other way round."""
+    store, sample = filled()
+    event = sample.named[name]
+    model_no = keyspace.unpack_u32(store.get(keyspace.model_key("Desk")) or b"")
+    key, sums = keyspace.range_key(model_no, event.t, event.id), keyspace.fingerprint_key(model_no)
+    count, total = keyspace.unpack_sum(store.get(sums) or b"")
+    by = 1 if name == "inert" else -1
+    total = (total + by * id_term(event.id)) % (1 << 256)
+    store.write({key: b"" if by > 0 else None, sums: keyspace.pack_sum(count + by, total)})
+    assert [(f.kind, f.event) for f in audit(store).findings] == [
+        ("range", event.id),
+        ("fingerprint", None),
+    ]
+
+
+def test_a_lost_revocation_is_missed_and_gives_nothing_back_unseen() -> None:
+    """The revocation's own rows are gone with it: its event is still known to have arrived."""
+    store, sample = filled()
+    gone = sample.named["dismissed"]
+    rows: dict[bytes, bytes | None] = dict.fromkeys(key for key, _ in rows_of(store, "K"))
+    no = keyspace.unpack_u32(store.get(keyspace.object_key(sample.desk)) or b"")
+    store.write(rows | {keyspace.event_key(no, gone.t, gone.id): None})
+    assert ("event", gone.id, "arrived, and is not there") in {
+        (finding.kind, finding.event, finding.detail) for finding in audit(store).findings
+    }
+
+
+def test_more_inert_events_than_a_node_would_take_are_no_finding() -> None:
+    store, sample = filled()
+    add_inert(store, sample, limits.INERT_EVENTS_MAX + 10)
+    report = audit(store)
+    assert report.findings == ()
+    assert report.events == 19 + limits.INERT_EVENTS_MAX + 10

@@ -25,11 +25,12 @@ from benchmarks.harness import (
 RESULTS = {
     "append": "11d0f44be306ed3a",
     "log-length": "09f089340648686e",
-    "ingest": "d7168382ea9161a3",
+    "ingest": "07f8089b51381a5e",
+    "grants": "7ef53f914e63e32a",
     "read": "e2e9a060e3388877",
     "sealed": "5ee3f514d43fbac1",
-    "store": "f81e5940466aa05c",
-    "audit": "830a29252a61a911",
+    "store": "b02a7648c6b17326",
+    "audit": "0d961a381f6a87bf",
 }
 """What the small size of each leaves behind; another only with other work or another format."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dinemic import keyring as module
+from dinemic import passphrases
 from dinemic.keyring import Keyring, ObjectKeys
 from dinemic_engine import canonical, ids
 from dinemic_engine.canonical import Value
@@ -23,7 +23,7 @@ PASSPHRASES = (None, "open sesame")
 
 @pytest.fixture(autouse=True)
 def _cheap_derivation(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_ARGON2ID_COST", (1, 1, 8))
+    monkeypatch.setattr(passphrases, "_ARGON2ID_COST", (1, 1, 8))
 
 
 @pytest.fixture(params=PASSPHRASES, ids=["plain", "protected"])

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
-from dinemic import keyring as module
+from dinemic import passphrases
 from dinemic.keyring import Keyring, ObjectKeys
 from dinemic_engine import canonical, ids
 from dinemic_engine.canonical import Value
@@ -28,8 +28,8 @@ SALT = bytes(16)
 
 @pytest.fixture
 def _cheap_derivation(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_ARGON2ID_COST", (1, 1, 8))
-    monkeypatch.setattr(module, "_SCRYPT_COST", (2, 8, 1))
+    monkeypatch.setattr(passphrases, "_ARGON2ID_COST", (1, 1, 8))
+    monkeypatch.setattr(passphrases, "_SCRYPT_COST", (2, 8, 1))
 
 
 cheap = pytest.mark.usefixtures("_cheap_derivation")
@@ -40,7 +40,7 @@ def _without_argon2id(monkeypatch: pytest.MonkeyPatch) -> None:
     def unsupported(**_: Any) -> None:
         raise UnsupportedAlgorithm("no Argon2id in this build")
 
-    monkeypatch.setattr(module, "Argon2id", unsupported)
+    monkeypatch.setattr(passphrases, "Argon2id", unsupported)
 
 
 @pytest.fixture
@@ -181,13 +181,13 @@ def test_opening_derives_once_however_many_keys_are_used(
     for number in range(3):
         ring.add(bytes([number]) * 32, ObjectKeys.generate())
     derivations: list[object] = []
-    real = module._derive
+    real = passphrases.derive
 
     def derive(derivation: tuple[str, bytes, int, int, int], passphrase: str) -> bytes:
         derivations.append(derivation)
         return real(derivation, passphrase)
 
-    monkeypatch.setattr(module, "_derive", derive)
+    monkeypatch.setattr(passphrases, "derive", derive)
     again = Keyring.open(directory, PASSPHRASE)
     for object_id in again.owned():
         assert again.get(object_id) is not None

@@ -6,13 +6,14 @@ from collections.abc import Set
 
 import pytest
 
+from dinemic_engine import limits
 from dinemic_engine.errors import StoreCorrupt, UnknownObject
 from dinemic_engine.ids import AuthorId
 from dinemic_engine.ops import ADMIN, READ, UPDATE
 from dinemic_engine.replay import refold, replay, upto
 from dinemic_engine.store.memory import MemoryStore
 from dinemic_engine.view import View
-from support.sample_store import SECOND, T0, Sample, fill
+from support.sample_store import SECOND, T0, Sample, add_inert, fill
 
 
 def filled() -> tuple[View, Sample]:
@@ -123,6 +124,67 @@ def test_a_removal_left_out_brings_the_object_back() -> None:
     reading = replay(view, sample.note, without=without).read(sample.note, "value_text")
     assert reading is not None
     assert reading.value == b"\x00\xff"
+
+
+def verdicts(view: View, sample: Sample) -> dict[str, str]:
+    names = {event.id: name for name, event in sample.named.items()}
+    return {names[each.event.id]: each.verdict for each in view.history(sample.desk)}
+
+
+def test_a_replay_gives_the_verdicts_that_were_given() -> None:
+    view, sample = filled()
+    again = replay(view, sample.desk)
+    assert verdicts(again, sample) == verdicts(view, sample)
+    assert again.digest(sample.desk) == view.digest(sample.desk)
+    assert verdicts(view, sample) == {
+        "desk": "authorized",
+        "kept": "authorized",
+        "dismissed": "authorized",
+        "closed": "authorized",
+        "void": "void",
+        "seen": "authorized",
+        "inert": "void",
+    }
+
+
+def test_without_a_revocation_what_it_made_void_stands() -> None:
+    """The desk was closed, too; but an updater needs no open field."""
+    view, sample = filled()
+    after = replay(view, sample.desk, without=frozenset({sample.named["dismissed"].id}))
+    assert verdicts(after, sample)["void"] == "authorized"
+    assert verdicts(after, sample)["inert"] == "authorized"
+    reading = after.read(sample.desk, "value_tray")
+    assert reading is not None
+    assert reading.value == "lost"
+
+
+def test_without_the_policy_that_closed_it_a_strangers_write_stands() -> None:
+    view, sample = filled()
+    gone = frozenset({sample.named["closed"].id})
+    after = replay(view, sample.desk, without=gone)
+    assert verdicts(after, sample)["void"] == "unauthorized"
+    reading = after.read(sample.desk, "value_tray")
+    assert reading is not None
+    assert (reading.value, reading.authorized) == ("lost", False)
+
+
+def test_until_before_a_revocation_nothing_is_void() -> None:
+    view, sample = filled()
+    before = replay(view, sample.desk, until=sample.named["kept"].t)
+    assert set(verdicts(before, sample).values()) == {"authorized"}
+    assert before.has_role(sample.desk, AuthorId(sample.chief.public), UPDATE)
+    assert not view.has_role(sample.desk, AuthorId(sample.chief.public), UPDATE)
+
+
+def test_a_replay_keeps_more_inert_events_than_a_node_would_take() -> None:
+    store = MemoryStore()
+    sample = fill(store)
+    add_inert(store, sample, limits.INERT_EVENTS_MAX + 10)
+    view = View(store)
+    history = [each.event.id for each in view.history(sample.desk)]
+    refolded = refold(each.event for each in view.history(sample.desk))
+    assert refolded.left_out == ()
+    assert [each.event.id for each in refolded.view.history(sample.desk)] == history
 
 
 @pytest.mark.parametrize("which", ["genesis event", "owner"])

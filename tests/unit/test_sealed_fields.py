@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import dinemic
 from dinemic.node import Node
-from dinemic_engine import canonical
+from dinemic_engine import canonical, sealing
 from dinemic_engine.canonical import Sealed
+from dinemic_engine.ids import AuthorId
 from dinemic_engine.ops import Epoch, Set
-from support.nodes import acting, exchange, object_id, open_node, opened, raw_events, send, trace
+from support.nodes import (
+    acting,
+    exchange,
+    forge,
+    object_id,
+    open_node,
+    opened,
+    raw_events,
+    send,
+    trace,
+)
 
 
 class Person(dinemic.DModel):
@@ -127,28 +139,190 @@ def test_a_writer_that_is_no_reader_seals_and_cannot_open(two: tuple[Node, Node]
         Person(p.get_db_id(), writer.get_db_id()).salary.get()
 
 
-def test_a_new_reader_opens_what_is_sealed_from_then_on(two: tuple[Node, Node]) -> None:
+def test_a_new_reader_opens_the_history_or_what_is_sealed_from_then_on(
+    two: tuple[Node, Node],
+) -> None:
     a, b = two
     with acting(b):
-        late = Chief([])
+        late, later = Chief([]), Chief([])
     send(b, a)
     with acting(a):
         p = Person([])
         p.salary.set("before")
         p.bonus.set(1)
-        p.append_read_authorized(late.get_db_id())
+        p.append_read_authorized(late.get_db_id(), history=False)
+        p.append_read_authorized(later.get_db_id())
     send(a, b)
     with acting(b):
-        handle = Person(p.get_db_id(), late.get_db_id())
+        new, old = (Person(p.get_db_id(), reader.get_db_id()) for reader in (late, later))
+        assert (old.salary.get(), old.bonus.get()) == ("before", 1)
         with pytest.raises(dinemic.Unreadable):
-            handle.salary.get()
+            new.salary.get()
     p.salary.set("after")
     send(a, b)
     with acting(b):
-        assert handle.salary.get() == "after"
+        assert new.salary.get() == old.salary.get() == "after"
         with pytest.raises(dinemic.Unreadable):
-            handle.bonus.get()
+            new.bonus.get()
     assert p.bonus.get() == 1
+    before = trace(a)
+    p.append_read_authorized(late.get_db_id())
+    assert trace(a) == before, "a reader already"
+    p.revoke_read_authorized(late.get_db_id())
+    p.append_read_authorized(late.get_db_id())
+    send(a, b)
+    with acting(b):
+        assert new.bonus.get() == 1
+
+
+def test_history_opens_every_epoch_before_and_costs_no_new_one(node: Node) -> None:
+    p, readers = Person([]), [Chief([]) for _ in range(4)]
+    for number, reader in enumerate(readers):
+        p.salary.set(number)
+        p.append_read_authorized(reader.get_db_id(), history=False)
+    p.salary.set(4)
+    made = commits(p)
+    assert len(made) == 5
+    last = Chief([])
+    p.append_read_authorized(last.get_db_id())
+    p.bonus.set("for all")
+    assert commits(p) == made
+    handle = Person(p.get_db_id(), last.get_db_id())
+    values = [node.unseal(object_id(p), "value_salary", each, object_id(last)) for each in old(p)]
+    assert values == [0, 1, 2, 3, 4]
+    assert handle.bonus.get() == "for all"
+    for number, reader in enumerate(readers):
+        opened = 0
+        for each in old(p):
+            try:
+                node.unseal(object_id(p), "value_salary", each, object_id(reader))
+                opened += 1
+            except dinemic.Unreadable:
+                pass
+        assert opened == 4 - number, "without history stays without, whoever is granted later"
+
+
+def commits(handle: dinemic.DModel) -> set[bytes]:
+    return {op.commit for event in handle.history() for op in event.ops if isinstance(op, Epoch)}
+
+
+def old(handle: dinemic.DModel) -> list[Sealed]:
+    """The sealed values of the field salary, in order."""
+    ops = [op for event in handle.history() for op in event.ops]
+    return [op.value for op in ops if isinstance(op, Set) and op.field == "salary"]  # type: ignore[misc]
+
+
+def test_a_removed_reader_does_not_open_the_next_value_of_anybody_who_knows(
+    two: tuple[Node, Node],
+) -> None:
+    """I-07, across a partition: both sides write before they meet, and after."""
+    a, b = two
+    with acting(b):
+        reader, writer, kept = Chief([]), Chief([]), Chief([])
+    send(b, a)
+    with acting(a):
+        p = Person([writer.get_db_id()])
+        p.append_read_authorized(reader.get_db_id())
+        p.append_read_authorized(kept.get_db_id())
+        p.salary.set("at first")
+    exchange(a, b)
+    p.revoke_read_authorized(reader.get_db_id())
+    p.salary.set("after it")
+    with acting(b):
+        there = Person(p.get_db_id(), writer.get_db_id())
+        there.bonus.set("unseen")
+        gone = Person(p.get_db_id(), reader.get_db_id())
+        assert gone.bonus.get() == "unseen", "its author did not know"
+    exchange(a, b)
+    assert trace(a)[1] == trace(b)[1]
+    with acting(b):
+        with pytest.raises(dinemic.Unreadable):
+            gone.salary.get()
+        there.bonus.set("seen")
+        with pytest.raises(dinemic.Unreadable):
+            gone.bonus.get()
+        stays = Person(p.get_db_id(), kept.get_db_id())
+        assert (stays.salary.get(), stays.bonus.get()) == ("after it", "seen")
+    exchange(a, b)
+    assert p.bonus.get() == "seen"
+    with acting(a):
+        p.append_read_authorized(reader.get_db_id(), history=False)
+        p.salary.set("a reader again")
+    exchange(a, b)
+    with acting(b):
+        assert gone.salary.get() == "a reader again"
+        with pytest.raises(dinemic.Unreadable):
+            gone.bonus.get()
+
+
+def test_writers_in_turn_share_epochs_and_one_who_may_not_read_keeps_its_own(
+    node: Node,
+) -> None:
+    p, writer, other = Person([]), Chief([]), Chief([])
+    p.append_update_authorized(writer.get_db_id())
+    p.append_update_authorized(other.get_db_id())
+    p.append_read_authorized(other.get_db_id())
+    handles = [
+        p,
+        Person(p.get_db_id(), writer.get_db_id()),
+        Person(p.get_db_id(), other.get_db_id()),
+    ]
+    for turn in range(4):
+        for handle in handles:
+            handle.salary.set(turn)
+            assert p.salary.get() == turn
+    assert len(commits(p)) == 2, "one of the readers, one of the writer"
+    with pytest.raises(dinemic.Unreadable):
+        handles[1].salary.get()
+    assert handles[2].salary.get() == 3
+
+
+def test_a_reader_that_was_cheated_makes_a_new_epoch_and_the_owner_reads_it(
+    two: tuple[Node, Node],
+) -> None:
+    a, b = two
+    with acting(b):
+        chief = Chief([])
+    send(b, a)
+    with acting(a):
+        p = Person([chief.get_db_id()])
+        _, row = a.view.need(object_id(p))
+        key = b"k" * 32
+        good = sealing.make_epoch(object_id(p), key, {AuthorId(row.owner): row.sealing})
+        sign = AuthorId(a.view.need(object_id(chief))[1].owner)
+        cheat = replace(good, recipients=tuple(sorted([*good.recipients, (sign, bytes(80))])))
+        value = sealing.seal(object_id(p), b"value_salary", good.commit, key, bytes(16), "x")
+        a.commit(object_id(p), [cheat, Set("salary", value)], None)
+        assert p.salary.get() == "x"
+    send(a, b)
+    with acting(b):
+        handle = Person(p.get_db_id(), chief.get_db_id())
+        with pytest.raises(dinemic.Unreadable):
+            handle.salary.get()
+        assert trace(a)[1] == trace(b)[1], "whether it opens decides nothing"
+        handle.salary.set("y")
+        assert handle.salary.get() == "y"
+    send(b, a)
+    assert p.salary.get() == "y"
+
+
+def test_a_writer_who_spoils_an_epoch_costs_others_a_new_one_and_no_write(node: Node) -> None:
+    p, writer = Person([]), Chief([])
+    p.append_update_authorized(writer.get_db_id())
+    heads = node.view.heads(object_id(p))
+    p.salary.set("one")
+    (commit,) = commits(p)
+    _, row = node.view.need(object_id(p))
+    copied = Epoch(row.suite, commit, ((AuthorId(row.owner), bytes(80)),))
+    keys = node.keyring.get(object_id(writer))
+    assert keys is not None
+    t = next(iter(reversed(list(p.history())))).t + 1
+    node.ingest(b"peer", [forge(keys.signing, object_id(p), heads, t, copied)])
+    p.salary.set("two")
+    assert p.salary.get() == "two"
+    assert len(commits(p)) == 2
+    p.salary.set("three")
+    assert len(commits(p)) == 2
 
 
 def test_readers_granted_on_two_sides_at_once_both_read_what_comes_after(

@@ -9,7 +9,6 @@ same at every run. From the folder above::
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,131 +20,40 @@ from support.event_bytes import (
     BOARD,
     DELETE,
     EPOCH,
-    GRANT,
     KEY_1,
     KEY_2,
     NOTE,
     PERSON,
+    POLICY,
     READ,
     REMOVE,
     SALT_1,
     SALT_2,
     SET,
+    TEAM,
     UPDATE,
+    VAULT,
     Actor,
     T,
-    board,
     chief,
     clerk,
-    commitment,
     create,
     epoch,
     event,
     event_id,
     grant,
     late,
-    note,
     owner,
-    person,
     reader,
+    revoke,
     sealed,
     sha,
     stranger,
 )
+from vectors.accepted_events import INERT, accepted
 from vectors.refused_events import OWN, genesis, refused_by_bytes
 
 FILE: Final = Path(__file__).with_name("events.json")
-
-# -- accepted ------------------------------------------------------------------------------------
-
-VALUES: dict[str, Any] = {
-    "null": None,
-    "false": False,
-    "true": True,
-    "zero": 0,
-    "int_max": (1 << 63) - 1,
-    "int_min": -(1 << 63),
-    "half": 1.5,
-    "single": 3.4028234663852886e38,
-    "double": 1.1,
-    "infinity": math.inf,
-    "text": "Zażółć gęślą jaźń \U0001d11e\n\x00",
-    "bytes": b"\x00\xff",
-    "array": [1, [2, ["three"]]],
-    "map": {"b": 1, "a": [], "aa": {"": None}},
-    "deep": [[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]],
-    "A-Z_a-z.0-9": "every character a name may hold",
-}
-
-
-def accepted() -> dict[str, tuple[bytes, bool]]:
-    """Name to (signed bytes, authorized), parents before children."""
-    found: dict[str, tuple[bytes, bool]] = {}
-
-    def add(name: str, raw: bytes, authorized: bool = True) -> bytes:
-        found[name] = (raw, authorized)
-        return event_id(raw)
-
-    add("genesis of the smallest kind, at t = 0", note)
-    add("genesis with a rule for one field, a grant of each role and a field", person)
-    add("genesis of an open object with one closed field", board)
-    values = [[SET, name, value] for name, value in VALUES.items()]
-    head = add("every kind of value", event(owner, PERSON, T + 1, [PERSON], values))
-    head = add("a deletion", event(clerk, PERSON, T + 2, [head], [[DELETE, "zero"]]))
-    head = add("an admin grants", event(chief, PERSON, T + 3, [head], [grant(READ, clerk)]))
-    seal_1 = sealed(PERSON, b"value_salary", KEY_1, SALT_1, 1000)
-    head = add(
-        "an epoch and a value sealed under it",
-        event(
-            clerk,
-            PERSON,
-            T + 4,
-            [head],
-            [epoch(PERSON, KEY_1, [owner, reader, clerk]), [SET, "salary", seal_1]],
-        ),
-    )
-    seal_2 = sealed(PERSON, b"value_bonus", KEY_1, SALT_2, {"amount": 5})
-    head = add(
-        "a sealed value under an earlier epoch",
-        event(chief, PERSON, T + 5, [head], [[SET, "bonus", seal_2]]),
-    )
-    link = [commitment(PERSON, KEY_1), sha(b"vector/link") + bytes(16)]
-    head = add(
-        "an epoch that links an older one",
-        event(owner, PERSON, T + 6, [head], [epoch(PERSON, KEY_2, [owner, reader], [link])]),
-    )
-    left = add(
-        "one of two concurrent writes of one t",
-        event(owner, PERSON, T + 7, [head], [[SET, "name", "Bob"]]),
-    )
-    right = add(
-        "the other of two concurrent writes of one t",
-        event(clerk, PERSON, T + 7, [head], [[SET, "name", "Rob"]]),
-    )
-    head = add(
-        "a merge of two heads, with two writes of one field",
-        event(chief, PERSON, T + 8, [left, right], [[SET, "job", "x"], [SET, "job", "cook"]]),
-    )
-    add(
-        "a stranger's write where a field's rule is open",
-        event(stranger, PERSON, T + 9, [head], [[SET, "motto", "hi"]]),
-        authorized=False,
-    )
-    add(
-        "a stranger's write in an open object",
-        event(clerk, BOARD, T + 1, [BOARD], [[SET, "text", "hello"], [DELETE, "text"]]),
-        authorized=False,
-    )
-    heads = [
-        add(f"head {index} of 16", event(owner, NOTE, 1, [NOTE], [[SET, "n", index]]))
-        for index in range(16)
-    ]
-    head = add(
-        "a merge of 16 heads", event(owner, NOTE, (1 << 32) + 1, heads, [[SET, "n", "merged"]])
-    )
-    add("a removal", event(owner, NOTE, (1 << 32) + 2, [head], [[REMOVE]]))
-    return found
-
 
 # -- refused by what the author had seen ---------------------------------------------------------
 
@@ -160,7 +68,11 @@ def refused_in_context(names: dict[str, bytes]) -> dict[str, tuple[str, bytes]]:
     def on(actor: Actor, parent: bytes, t: int, *ops: Any) -> bytes:
         return event(actor, PERSON, t, [parent], list(ops))
 
-    closed, access = "AUTH-5/closed", "AUTH-5/access"
+    closed, access, policy = "AUTH-5/closed", "AUTH-5/access", "AUTH-5/policy"
+
+    def in_team(actor: Actor, parent: str, *ops: Any) -> bytes:
+        return event(actor, TEAM, T + 50, [names[parent]], list(ops))
+
     owner_grant, readers = "AUTH-2/owner", "SEAL-3/readers"
     seal_1 = [SET, "salary", sealed(PERSON, b"value_salary", KEY_1, SALT_2, 2000)]
     return {
@@ -235,6 +147,85 @@ def refused_in_context(names: dict[str, bytes]) -> dict[str, tuple[str, bytes]]:
             readers,
             on(owner, deletion, T + 9, epoch(PERSON, KEY_2, [owner, clerk])),
         ),
+        "a stranger's revocation": (access, on(stranger, values, T + 2, revoke(READ, reader))),
+        "a writer's revocation": (access, on(clerk, values, T + 2, revoke(READ, reader))),
+        "a writer's revocation of itself": (
+            access,
+            on(clerk, values, T + 2, revoke(UPDATE, clerk)),
+        ),
+        "an admin's revocation of an admin": (
+            "AUTH-1/admin",
+            on(chief, values, T + 2, revoke(ADMIN, late)),
+        ),
+        "an admin's revocation of itself": (
+            "AUTH-1/admin",
+            on(chief, values, T + 2, revoke(ADMIN, chief)),
+        ),
+        "an admin's revocation of the owner": (
+            owner_grant,
+            on(chief, values, T + 2, revoke(UPDATE, owner)),
+        ),
+        "the owner's revocation of itself": (
+            owner_grant,
+            on(owner, values, T + 2, revoke(READ, owner)),
+        ),
+        "an admin's policy": (policy, on(chief, values, T + 2, [POLICY, [True, {}]])),
+        "a stranger's policy in an open object": (
+            policy,
+            event(clerk, BOARD, T + 1, [BOARD], [[POLICY, [True, {}]]]),
+        ),
+        "a write by one who knew of its revocation": (
+            closed,
+            in_team(clerk, "an admin revokes update", [SET, "plan", 6]),
+        ),
+        "a removal by one who knew of its revocation": (
+            "AUTH-6/remove",
+            in_team(clerk, "an admin revokes update", [REMOVE]),
+        ),
+        "a grant by an admin who knew it was ended": (
+            access,
+            in_team(chief, "the owner ends an admin", grant(READ, late)),
+        ),
+        "a grant by an admin who knew it was ended, to itself": (
+            access,
+            in_team(chief, "the owner ends an admin", grant(UPDATE, chief)),
+        ),
+        "a stranger's write to what it knew closed": (
+            closed,
+            in_team(stranger, "the object is closed", [SET, "note", "x"]),
+        ),
+        "a stranger's write to the closed field of an opened object": (
+            closed,
+            in_team(stranger, "the object is opened", [SET, "firm", "x"]),
+        ),
+        "a value sealed for a reader known to be revoked": (
+            readers,
+            in_team(
+                owner,
+                "a reader is revoked",
+                [SET, "x", sealed(TEAM, b"value_x", KEY_1, SALT_1, 1)],
+            ),
+        ),
+        "an epoch for a reader known to be revoked": (
+            readers,
+            in_team(owner, "a reader is revoked", epoch(TEAM, KEY_2, [owner, reader])),
+        ),
+        "an epoch without the owner": (
+            "SEAL-2/owner",
+            in_team(owner, "genesis of a team", epoch(TEAM, KEY_2, [reader])),
+        ),
+        "an earlier epoch sealed again by an admin who may not read": (
+            "SEAL-4/again",
+            on(chief, epoch_1, T + 9, epoch(PERSON, KEY_1, [owner, reader])),
+        ),
+        "a grant with a sealing key of another suite": (
+            "SEAL-1/suite",
+            event(owner, VAULT, T + 1, [VAULT], [grant(READ, late)]),
+        ),
+        "an epoch of another suite than its object's": (
+            "SEAL-1/suite",
+            event(owner, VAULT, T + 1, [VAULT], [epoch(VAULT, KEY_1, [owner])]),
+        ),
         "an epoch and a grant to read, by a writer": (
             access,
             on(clerk, granted, T + 9, epoch(PERSON, KEY_2, [owner, late]), grant(READ, late)),
@@ -245,39 +236,87 @@ def refused_in_context(names: dict[str, bytes]) -> dict[str, tuple[str, bytes]]:
 # -- what all of it comes to ---------------------------------------------------------------------
 
 
-def digest_of_person(names: dict[str, bytes], raws: dict[str, bytes]) -> bytes:
-    """The shared digest of PERSON, written out by hand."""
-    fields: dict[str, tuple[bytes, int, Any]] = {"name": (PERSON, 4, "Alice")}
-    order = sorted(
-        (cbor2.loads(cbor2.loads(raw)[2])[3], names[name])
-        for name, raw in raws.items()
-        if cbor2.loads(cbor2.loads(raw)[2])[1] == PERSON
-    )
-    by_id = {names[name]: raw for name, raw in raws.items()}
-    grants = [(chief, ADMIN, PERSON, 1), (clerk, UPDATE, PERSON, 2), (reader, READ, PERSON, 3)]
-    epochs: list[bytes] = []
-    for t, the_id in order:
-        for index, op in enumerate(cbor2.loads(cbor2.loads(by_id[the_id])[2])[5]):
+def payload(raw: bytes) -> list[Any]:
+    """Version, object, author, t, parents, ops of signed bytes."""
+    found: list[Any] = cbor2.loads(cbor2.loads(raw)[2])
+    return found
+
+
+def digest(
+    object_id: bytes,
+    heads: list[bytes],
+    removed: bytes,
+    fields: dict[str, tuple[bytes, int, Any]],
+    holders: list[tuple[int, Actor]],
+    policy: Any,
+    epochs: list[tuple[bytes, bytes]],
+) -> bytes:
+    """The shared digest of an object (VETO-4), from what is visible in it."""
+    sequence: list[Any] = [[object_id, sorted(heads), removed]]
+    for field in sorted(fields):
+        the_id, index, value = fields[field]
+        spelled = cbor2.dumps(value, canonical=True)
+        sequence.append([b"value_" + field.encode(), the_id, index, spelled])
+    for role, actor in sorted(holders, key=lambda held: (held[0], held[1].public)):
+        sequence.append([role, actor.public, actor.subject, 1, actor.sealing])
+    sequence.append(policy)
+    sequence += [list(each) for each in sorted(epochs)]
+    return sha(b"dinemic/digest/1", *(cbor2.dumps(item, canonical=True) for item in sequence))
+
+
+def visible(
+    object_id: bytes, events: dict[str, tuple[bytes, str]]
+) -> tuple[dict[str, tuple[bytes, int, Any]], list[tuple[bytes, bytes]]]:
+    """The fields of an object, and its epochs: (where first sealed, commitment and readers)."""
+    fields: dict[str, tuple[bytes, int, Any]] = {}
+    epochs: dict[bytes, tuple[bytes, set[bytes]]] = {}
+    standing = [
+        (payload(raw)[3], event_id(raw), payload(raw)[5])
+        for raw, verdict in events.values()
+        if verdict != "void" and object_id in (payload(raw)[1], event_id(raw))
+    ]
+    for t, the_id, ops in sorted(standing, key=lambda event: event[:2]):
+        for index, op in enumerate(ops):
             if op[0] == SET:
                 fields[op[1]] = (the_id, index, op[2])
             elif op[0] == DELETE:
                 del fields[op[1]]
-            elif op[0] == GRANT:
-                grants.append((clerk, READ, the_id, index))
             elif op[0] == EPOCH:
-                tail = t.to_bytes(8, "big") + the_id + index.to_bytes(2, "big")
-                epochs.append(op[2] + tail)
+                at = t.to_bytes(8, "big") + the_id + index.to_bytes(2, "big")
+                _, readers = epochs.setdefault(op[2], (at, set()))
+                readers |= {reader for reader, _ in op[3]}
+    return fields, [(at, commit + reader_sum(readers)) for commit, (at, readers) in epochs.items()]
+
+
+def reader_sum(readers: set[bytes]) -> bytes:
+    """The sum of the hashes of signing keys, which tells sets of readers apart."""
+    total = sum(int.from_bytes(sha(reader), "big") for reader in readers)
+    return (total % (1 << 256)).to_bytes(32, "big")
+
+
+def digest_of_person(names: dict[str, bytes], events: dict[str, tuple[bytes, str]]) -> bytes:
+    """The shared digest of PERSON, holders and policy written out by hand."""
+    fields, epochs = visible(PERSON, events)
     heads = [names["a stranger's write where a field's rule is open"]]
-    sequence: list[Any] = [[PERSON, heads, b""]]
-    for field in sorted(fields):
-        the_id, index, value = fields[field]
-        sequence.append(
-            [b"value_" + field.encode(), the_id, index, cbor2.dumps(value, canonical=True)]
-        )
-    for actor, role, the_id, index in sorted(grants, key=lambda g: (g[0].public, g[1])):
-        sequence.append([actor.public, role, the_id, index, actor.subject])
-    sequence += sorted(epochs)
-    return sha(b"dinemic/digest/1", *(cbor2.dumps(item) for item in sequence))
+    holders = [(ADMIN, chief), (UPDATE, clerk), (READ, reader), (READ, clerk), (READ, late)]
+    return digest(PERSON, heads, b"", fields, holders, [False, {"motto": True}], epochs)
+
+
+def digest_of_team(names: dict[str, bytes], events: dict[str, tuple[bytes, str]]) -> bytes:
+    """The shared digest of TEAM, likewise."""
+    fields, epochs = visible(TEAM, events)
+    heads = [
+        names["the object is closed"],
+        names["a stranger's write to a field that stayed open"],
+    ]
+    return digest(TEAM, heads, b"", fields, [(UPDATE, clerk)], [False, {"wall": True}], epochs)
+
+
+def fingerprint(ids: list[bytes]) -> dict[str, Any]:
+    """Count and wire form of a reconciled set (REC-2)."""
+    total = sum(int.from_bytes(sha(b"dinemic/fp/1", the_id), "big") for the_id in ids)
+    packed = len(ids).to_bytes(8, "big") + (total % (1 << 256)).to_bytes(32, "big")
+    return {"count": len(ids), "wire": sha(packed)[:16].hex()}
 
 
 def plain(value: Any) -> Any:
@@ -303,10 +342,9 @@ def build() -> dict[str, Any]:
     """The whole of events.json."""
     events = accepted()
     names = {name: event_id(raw) for name, (raw, _) in events.items()}
-    raws = {name: raw for name, (raw, _) in events.items()}
     described = []
-    for name, (raw, authorized) in events.items():
-        _, obj, author, t, parents, ops = cbor2.loads(cbor2.loads(raw)[2])
+    for name, (raw, verdict) in events.items():
+        _, obj, author, t, parents, ops = payload(raw)
         described.append(
             {
                 "name": name,
@@ -317,12 +355,18 @@ def build() -> dict[str, Any]:
                 "t": t,
                 "parents": [parent.hex() for parent in parents],
                 "ops": plain(ops),
-                "authorized": authorized,
+                "verdict": verdict,
+                "inert": name in INERT,
             }
         )
-    people = [names[vector["name"]] for vector in described if vector["object"] == PERSON.hex()]
-    total = sum(int.from_bytes(sha(b"dinemic/fp/1", the_id), "big") for the_id in people)
-    packed = len(people).to_bytes(8, "big") + (total % (1 << 256)).to_bytes(32, "big")
+    people, teams = (
+        [
+            names[vector["name"]]
+            for vector in described
+            if vector["object"] == object_id.hex() and not vector["inert"]
+        ]
+        for object_id in (PERSON, TEAM)
+    )
     return {
         "about": "Written by make_events.py, from docs/format.md; see README.md beside it.",
         "now": T + 1_000_000,
@@ -357,7 +401,7 @@ def build() -> dict[str, Any]:
                 "event": names[name].hex(),
                 "epoch_event": names["an epoch and a value sealed under it"].hex(),
                 "epoch_key": KEY_1.hex(),
-                "readers": ["clerk", "owner", "reader"],
+                "readers": ["clerk", "late", "owner", "reader"],
                 "value": plain(value),
             }
             for field, name, value in (
@@ -373,24 +417,27 @@ def build() -> dict[str, Any]:
                 for which, value in (("one", "Bob"), ("the other", "Rob"))
             )[1],
             "conflicting_names": 2,
-            "digest": digest_of_person(names, raws).hex(),
+            "digest": digest_of_person(names, events).hex(),
             "removed": {
                 "object": NOTE.hex(),
-                "digest": sha(
-                    b"dinemic/digest/1",
-                    cbor2.dumps(
-                        [
-                            NOTE,
-                            [names["a removal"]],
-                            ((1 << 32) + 2).to_bytes(8, "big") + names["a removal"],
-                        ]
-                    ),
+                "digest": digest(
+                    NOTE,
+                    [names["a removal"]],
+                    ((1 << 32) + 2).to_bytes(8, "big") + names["a removal"],
+                    {},
+                    [],
+                    [False, {}],
+                    [],
                 ).hex(),
             },
-            "fingerprint": {
-                "count": len(people),
-                "wire": sha(packed)[:16].hex(),
+            "revoked": {
+                "object": TEAM.hex(),
+                "model": "Team",
+                "fields": {"note": "in time", "place": 1, "plan": 5, "wall": "hi"},
+                "digest": digest_of_team(names, events).hex(),
+                "fingerprint": fingerprint(teams),
             },
+            "fingerprint": fingerprint(people),
         },
     }
 

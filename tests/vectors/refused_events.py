@@ -15,15 +15,16 @@ from support.event_bytes import (
     KEY_1,
     NOTE,
     PERSON,
+    POLICY,
     READ,
     REMOVE,
+    REVOKE,
     SALT_1,
     SET,
     L,
     T,
     bstr,
     chief,
-    commitment,
     create,
     envelope,
     epoch,
@@ -178,6 +179,14 @@ def refused_payloads() -> dict[str, tuple[str, bytes]]:
             "EV-5/genesis",
             genesis(create("P", owner, [False, {}]), epoch(NOTE, KEY_1, [owner])),
         ),
+        "a REVOKE in a genesis": (
+            "EV-5/genesis",
+            genesis(create("P", owner, [False, {}]), [REVOKE, READ, reader.public]),
+        ),
+        "a POLICY in a genesis": (
+            "EV-5/genesis",
+            genesis(create("P", owner, [False, {}]), [POLICY, [True, {}]]),
+        ),
         "a sealed value in a genesis": (
             "EV-5/genesis",
             genesis(
@@ -196,7 +205,6 @@ def refused_ops() -> dict[str, tuple[str, bytes]]:
     shape, name, key, count = "EV-3/shape", "EV-7/name", "EV-9/key", "EV-7/count"
     good = epoch(PERSON, KEY_1, [owner, reader])
     first, second = good[3]
-    link = [commitment(PERSON, KEY_1), bytes(48)]
 
     def granted(**changed: Any) -> bytes:
         fields = {
@@ -209,12 +217,12 @@ def refused_ops() -> dict[str, tuple[str, bytes]]:
         return on_person([[GRANT, *fields.values()]])
 
     def made(**changed: Any) -> bytes:
-        fields = {"suite": 1, "commit": good[2], "to": good[3], "links": [], **changed}
+        fields = {"suite": 1, "commit": good[2], "to": good[3], **changed}
         return on_person([[EPOCH, *fields.values()]])
 
     refused = {
         f"op kind {kind}, reserved": (shape, on_person([[kind, "a", 1]]))
-        for kind in (4, 5, 6, 7, 8, 9, 10, 11, 13, 14)
+        for kind in (4, 5, 6, 7, 8, 9, 10, 11)
     }
     return refused | {
         "op kind 0": (shape, on_person([[0]])),
@@ -247,7 +255,7 @@ def refused_ops() -> dict[str, tuple[str, bytes]]:
         ),
         "a CREATE with an unknown suite": (
             shape,
-            genesis([CREATE, "P", [2, owner.sealing], [False, {}]]),
+            genesis([CREATE, "P", [3, owner.sealing], [False, {}]]),
         ),
         "a CREATE with a sealing key of low order": (
             key,
@@ -270,8 +278,48 @@ def refused_ops() -> dict[str, tuple[str, bytes]]:
         "an EPOCH with recipients out of order": (shape, made(to=[second, first])),
         "an EPOCH with a recipient twice": (shape, made(to=[first, first])),
         "an EPOCH with a sealed key of 79 bytes": (shape, made(to=[[first[0], first[1][1:]]])),
-        "an EPOCH with a link of 47 bytes": (shape, made(links=[[link[0], bytes(47)]])),
-        "an EPOCH with a link twice": (shape, made(links=[link, link])),
+        "an EPOCH with a fifth element": (shape, made(links=[])),
+        "an EPOCH of suite 2 with sealed keys of suite 1": (shape, made(suite=2)),
+        "an EPOCH of suite 2 for 801 readers": (
+            count,
+            made(suite=2, to=[[n.to_bytes(32, "big"), bytes(1168)] for n in range(1, 802)]),
+        ),
+        "an EPOCH of one commitment twice": (shape, on_person([good, good])),
+        "a CREATE with a sealing key of suite 1 and the number 2": (
+            key,
+            genesis([CREATE, "P", [2, owner.sealing], [False, {}]]),
+        ),
+        "a CREATE with a sealing key of suite 2 and the number 1": (
+            key,
+            genesis([CREATE, "P", [1, owner.hybrid], [False, {}]]),
+        ),
+        "a CREATE with an ML-KEM key that is not reduced": (
+            key,
+            genesis([CREATE, "P", [2, b"\xff" * 3 + owner.hybrid[3:]], [False, {}]]),
+        ),
+        "a REVOKE of role 0": (shape, on_person([[REVOKE, 0, reader.public]])),
+        "a REVOKE of role 4": (shape, on_person([[REVOKE, 4, reader.public]])),
+        "a REVOKE of role true": (shape, on_person([[REVOKE, True, reader.public]])),
+        "a REVOKE of a key of 31 bytes": (shape, on_person([[REVOKE, READ, reader.public[1:]]])),
+        "a REVOKE of a key in text": (shape, on_person([[REVOKE, READ, "r" * 32]])),
+        "a REVOKE without a key": (shape, on_person([[REVOKE, READ]])),
+        "a REVOKE with a subject": (
+            shape,
+            on_person([[REVOKE, READ, reader.subject, reader.public]]),
+        ),
+        "a POLICY that is true": (shape, on_person([[POLICY, True]])),
+        "a POLICY without its fields": (shape, on_person([[POLICY, [True]]])),
+        "a POLICY whose word is 1": (shape, on_person([[POLICY, [1, {}]]])),
+        "a POLICY with a rule that is null": (shape, on_person([[POLICY, [True, {"a": None}]]])),
+        "a POLICY with a rule for a bad name": (name, on_person([[POLICY, [True, {"": True}]]])),
+        "a POLICY of 257 rules": (
+            count,
+            on_person([[POLICY, [False, {f"f{n}": True for n in range(257)}]]]),
+        ),
+        "two POLICY in one event": (
+            shape,
+            on_person([[POLICY, [True, {}]], [SET, "a", 1], [POLICY, [True, {}]]]),
+        ),
     }
 
 

@@ -29,9 +29,11 @@ rows carry its local number ``no`` (4 bytes, given at admission, never on the wi
 | ``K`` no, author 32, role 1, t, id, op | a revocation: `Act`                                |
 | ``Y`` no, t, id, op                    | a change of policy: `Act`, the policy              |
 | ``D`` no, role 1, author 32            | who holds a role now: subject 32, suite, key       |
-| ``P`` no, commit 32, t, id, op         | an EPOCH: `Act`, recipients' sum 32                |
-| ``Q`` no, commit 32, reader 32, t, id, op | a recipient of an EPOCH: `Act`                  |
-| ``Z`` no, t, id, op                    | commit 32: the effective EPOCHs                    |
+| ``P`` no, commit 32, t, id, op         | an EPOCH: `Act`                                    |
+| ``Q`` no, who 32, commit 32, t, id, op | who has its key: `Act`, 1 (recipient) or 0 (maker) |
+| ``A`` no, commit 32, who 32            | empty: who has the key and perhaps may not read    |
+| ``Z`` no, t, id, op                    | commit 32, recipients' sum 32: the epochs in force, |
+|                                        | each at the first effective EPOCH that seals it    |
 | ``S`` no                               | readers' sum and the newest epoch: see `Sealing`   |
 """
 
@@ -58,7 +60,7 @@ _HOLDER: Final = struct.Struct(">32sB")
 _TIP: Final = struct.Struct(">Q32sQ32sII")
 _ARRIVAL: Final = struct.Struct(">IQ32s")
 _WRITTEN: Final = struct.Struct(">Q32sHBB")
-_SEALING: Final = struct.Struct(">32sQ32sH32s32s32s")
+_SEALING: Final = struct.Struct(">32sQ32sH32s32s")
 _SUM: Final = struct.Struct(">Q32s")
 _U32: Final = struct.Struct(">I")
 _NO_T_ID: Final = struct.Struct(">cIQ32s")
@@ -252,7 +254,8 @@ class Sealing(NamedTuple):
     """The readers of an object and its newest sealing epoch, small enough to read per write.
 
     A sum is over SHA-256(reader's signing key), mod 2^256, the owner included: equal sums are
-    equal sets of readers.
+    equal sets of readers. The place of an epoch in the order is that of the first EPOCH that seals
+    it; its recipients are those of all of them.
     """
 
     readers: bytes
@@ -261,8 +264,6 @@ class Sealing(NamedTuple):
     op: int
     commit: bytes
     recipients: bytes
-    maker: bytes
-    """Who made the epoch and so knows its key."""
 
     def pack(self) -> bytes:
         """The value of an ``S`` row."""
@@ -400,9 +401,19 @@ def holder_key(no: int, role: int, author: bytes) -> bytes:
     return b"D" + _U32.pack(no) + bytes((role,)) + author
 
 
-def recipients_prefix(no: int, commit: bytes, reader: bytes) -> bytes:
-    """What all ``Q`` keys of one recipient of a commitment begin with."""
-    return b"Q" + _U32.pack(no) + commit + reader
+def having_prefix(no: int, who: bytes, commit: bytes = b"") -> bytes:
+    """What all ``Q`` keys of somebody who has keys begin with; of one commitment if given."""
+    return b"Q" + _U32.pack(no) + who + commit
+
+
+def having_commit(key: bytes) -> bytes:
+    """The commitment in a ``Q`` key."""
+    return key[37:69]
+
+
+def doubts_prefix(no: int, commit: bytes, who: bytes = b"") -> bytes:
+    """What all ``A`` keys of a commitment begin with; with `who` the whole key."""
+    return b"A" + _U32.pack(no) + commit + who
 
 
 def chain_key(no: int, chain: int, seq: int) -> bytes:
