@@ -46,7 +46,7 @@ format: $(STAMP) ## write the formatting, and what ruff can mend by itself
 	$(BIN)/ruff check --fix
 
 bench: $(STAMP) ## the benchmarks, with their figures
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/run.py --size large
 
 lock: ## requirements.lock anew from pyproject.toml; UPGRADE=--upgrade takes newer releases
 	$(PYTHON) -m venv .venv-lock

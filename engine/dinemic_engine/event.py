@@ -74,16 +74,24 @@ def open_envelope_untrusted(raw: bytes) -> Envelope:
         LimitExceeded: longer than EVENT_BYTES_MAX.
         Malformed: not our one form of an untagged COSE_Sign1.
     """
-    if len(raw) > limits.EVENT_BYTES_MAX:
-        raise LimitExceeded(Reason.TOO_LARGE, f"{len(raw)} bytes")
+    _check_size(raw)
     tail = len(raw) - _TAIL_BYTES
     if not raw.startswith(_HEAD) or tail < 8 or raw[tail : tail + 2] != _SIGNATURE_HEAD:
         raise Malformed(Reason.ENVELOPE, "not an untagged COSE_Sign1 with alg EdDSA")
     body = raw[6:tail]
     start = _payload_start(body)
     signed = _SIGNED_HEAD + body
-    event_id = EventId(hashlib.sha256(signed).digest())
-    return Envelope(event_id, body[start:], signed, raw[tail + 2 :], raw)
+    return Envelope(_event_id(signed), body[start:], signed, raw[tail + 2 :], raw)
+
+
+def _check_size(raw: bytes) -> None:
+    if len(raw) > limits.EVENT_BYTES_MAX:
+        raise LimitExceeded(Reason.TOO_LARGE, f"{len(raw)} bytes")
+
+
+def _event_id(signed: bytes) -> EventId:
+    """The hash of exactly what is signed (EV-2)."""
+    return EventId(hashlib.sha256(signed).digest())
 
 
 def _payload_start(body: bytes) -> int:
@@ -122,13 +130,13 @@ def read_event_untrusted(envelope: Envelope, *, verified: bool = False) -> Event
     them, never for bytes from outside.
     """
     payload = canonical.decode_untrusted(envelope.payload, depth_max=limits.PAYLOAD_DEPTH_MAX)
-    event = _event(envelope, payload)
+    event = _event(envelope.id, payload, envelope.raw)
     if not verified:
         verify(event.author, envelope.signature, envelope.signed)
     return event
 
 
-def _event(envelope: Envelope, payload: Value) -> Event:
+def _event(event_id: EventId, payload: Value, raw: bytes) -> Event:
     """The event whose payload decodes to `payload`, if that has the shape of one (EV-3)."""
     if not isinstance(payload, list) or not payload:
         raise Malformed(Reason.SHAPE, "payload is not an array of six")
@@ -145,7 +153,7 @@ def _event(envelope: Envelope, payload: Value) -> Event:
     if object_id is None:
         if parent_ids:
             raise Malformed(Reason.GENESIS, "no object, but parents")
-        object_id = envelope.id
+        object_id = event_id
     elif type(object_id) is not bytes or len(object_id) != 32:
         raise Malformed(Reason.SHAPE, "object is neither null nor 32 bytes")
     elif not parent_ids:
@@ -157,13 +165,13 @@ def _event(envelope: Envelope, payload: Value) -> Event:
     read_ops = tuple([read_op(op) for op in ops])
     _check_places(read_ops, is_genesis=not parent_ids)
     return Event(
-        envelope.id,
+        event_id,
         ObjectId(object_id),
         AuthorId(author),
         t,
         parent_ids,
         read_ops,
-        envelope.raw,
+        raw,
     )
 
 
@@ -231,9 +239,10 @@ def sign_event(
         depth_max=limits.PAYLOAD_DEPTH_MAX,
     )
     body = _bstr_head(len(payload)) + payload
-    signature = key.sign(_SIGNED_HEAD + body)
-    raw = _HEAD + body + _SIGNATURE_HEAD + signature
-    return _event(open_envelope_untrusted(raw), canonical.decode(payload))
+    signed = _SIGNED_HEAD + body
+    raw = _HEAD + body + _SIGNATURE_HEAD + key.sign(signed)
+    _check_size(raw)
+    return _event(_event_id(signed), canonical.decode(payload), raw)
 
 
 def _bstr_head(length: int) -> bytes:

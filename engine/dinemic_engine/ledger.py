@@ -239,11 +239,20 @@ class Ledger:
         children may share a batch in any order.
         """
         proposal = Proposal([], Overlay(self._store), self._tip, self._tip, lifted)
+        if len(events) == 1:  # every local edit
+            proposal.outcomes = [self._judge(proposal, events[0], now_us)]
+        else:
+            proposal.outcomes = self._judge_batch(proposal, events, now_us)
+        for model_no, (count, total) in proposal.sums.items():
+            key = keyspace.fingerprint_key(model_no)
+            proposal.rows.rows[key] = keyspace.pack_sum(count, total)
+        return proposal
+
+    def _judge_batch(
+        self, proposal: Proposal, events: Sequence[Event], now_us: int
+    ) -> list[Outcome]:
         outcomes: dict[int, Outcome] = {}
-        by_order = range(len(events))
-        if len(events) > 1:
-            by_order = sorted(by_order, key=lambda i: (events[i].t, events[i].id))  # type: ignore[assignment]
-        for index in by_order:
+        for index in sorted(range(len(events)), key=lambda i: (events[i].t, events[i].id)):
             outcomes[index] = self._judge(proposal, events[index], now_us)
         for index, outcome in outcomes.items():
             # Not older than a parent in the same batch, which so came after it: refused, as it
@@ -252,11 +261,7 @@ class Ledger:
                 proposal.rows.get(keyspace.place_key(parent)) for parent in outcome.missing
             ):
                 outcomes[index] = self._judge(proposal, outcome.event, now_us)
-        proposal.outcomes = [outcomes[index] for index in range(len(events))]
-        for model_no, (count, total) in proposal.sums.items():
-            key = keyspace.fingerprint_key(model_no)
-            proposal.rows.rows[key] = keyspace.pack_sum(count, total)
-        return proposal
+        return [outcomes[index] for index in range(len(events))]
 
     def _judge(self, proposal: Proposal, event: Event, now_us: int) -> Outcome:
         rows = proposal.rows

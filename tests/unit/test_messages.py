@@ -220,3 +220,10 @@ def test_the_weight_of_a_message_grows_with_what_it_holds() -> None:
     assert weight(Ask("A", SEGMENTS)) > weight(Ask("A", SEGMENTS[:1]))
     assert weight(Summary((ROW,) * 50)) > 50 * 40
     assert weight(Ping()) < 100
+
+
+def test_true_is_no_version() -> None:
+    frame = encode(MESSAGES[0]).replace(b"\x86\x00\x01", b"\x86\x00\xf5", 1)
+    assert frame != encode(MESSAGES[0])
+    with pytest.raises(TransportError, match="version"):
+        decode_untrusted(frame)

@@ -71,6 +71,7 @@ def test_two_nodes_catch_up_and_then_push_over_tls() -> None:
             author.author(signed_events(20, start=5000 + 100 * number))
             assert network.wait_synced(20)
             assert one.ids == two.ids
+        assert first.wait_synced(20)  # each side knows for itself, the other perhaps a moment later
         (peer,) = first.status().peers
         assert (peer.state, peer.synced, peer.dialled) == ("open", True, False)
         assert peer.counters.refused == 0

@@ -320,8 +320,10 @@ def decode_untrusted(frame: bytes) -> Message:
     if reader is None:
         raise TransportError(f"a message of unknown kind {kind}")
     count, read = reader
-    if kind == 0 and fields and fields[0] != PROTOCOL_VERSION:  # before the shape: it may differ
-        raise TransportError(f"the peer speaks version {fields[0]!r:.20}, not {PROTOCOL_VERSION}")
+    if kind == 0 and fields:  # before the shape, which may differ; True is no version
+        version = _exact(fields[0], int, "the version")
+        if version != PROTOCOL_VERSION:
+            raise TransportError(f"the peer speaks version {version}, not {PROTOCOL_VERSION}")
     if len(fields) != count:
         raise TransportError(f"a message of kind {kind} with {len(fields)} fields")
     return read(fields)
