@@ -49,6 +49,7 @@ from dinemic_engine.ops import (
     Revoke,
     Set,
     SetPolicy,
+    only_writes,
     read_policy,
 )
 from dinemic_engine.store import keyspace
@@ -88,6 +89,17 @@ def judge(rows: Readable, row: ObjectRow, event: Event, place: Place) -> bool:
     authorized, refusal = _stands(rows, row, event, place, place)
     if refusal is not None:
         raise Unauthorized(refusal, f"by {short(event.author)}")
+    if not only_writes(event.ops):
+        _check_acts(row, event)
+        _check_epochs_made(rows, row, event, place)
+    named = [op.value.epoch for op in event.ops if type(op) is Set and type(op.value) is Sealed]
+    if named and not policy_at(rows, row, place)[0].is_open:
+        _check_epochs_used(rows, row, event, place, named)
+    return authorized
+
+
+def _check_acts(row: ObjectRow, event: Event) -> None:
+    """Grants and revocations keep to what may be given and taken at all (AUTH-1, AUTH-2)."""
     for op in event.ops:
         if isinstance(op, Grant | Revoke):
             if event.author != row.owner and op.role == ADMIN:
@@ -95,10 +107,6 @@ def judge(rows: Readable, row: ObjectRow, event: Event, place: Place) -> bool:
             if op.signing == row.owner:
                 raise Unauthorized(Reason.OWNER_GRANT, "the owner's rights are not given or taken")
             _check_suite(row.suite, op)
-    _check_epochs_made(rows, row, event, place)
-    if not policy_at(rows, row, place)[0].is_open:
-        _check_epochs_used(rows, row, event, place)
-    return authorized
 
 
 def judge_genesis(event: Event) -> None:
@@ -302,14 +310,13 @@ def _check_epochs_made(rows: Readable, row: ObjectRow, event: Event, place: Plac
                 readers.add(reader)
 
 
-def _check_epochs_used(rows: Readable, row: ObjectRow, event: Event, place: Place) -> None:
+def _check_epochs_used(
+    rows: Readable, row: ObjectRow, event: Event, place: Place, named: list[bytes]
+) -> None:
     """A sealed value in a closed object names an epoch that only readers can open (SEAL-3).
 
     Its author had seen the epoch or makes it, and knew of nobody who has its key and may not read.
     """
-    named = [op.value.epoch for op in event.ops if type(op) is Set and type(op.value) is Sealed]
-    if not named:
-        return
     made = {op.commit for op in event.ops if isinstance(op, Epoch)}
     for commit in dict.fromkeys(named):
         if not _is_known(rows, place, commit):

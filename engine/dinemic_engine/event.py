@@ -28,7 +28,7 @@ from dinemic_engine.canonical import Sealed, Value
 from dinemic_engine.errors import LimitExceeded, Malformed, Reason
 from dinemic_engine.ids import AuthorId, EventId, ObjectId
 from dinemic_engine.keys import SigningKey, verify
-from dinemic_engine.ops import Create, Epoch, Grant, Op, Set, SetPolicy, read_op
+from dinemic_engine.ops import Create, Epoch, Grant, Op, Set, SetPolicy, only_writes, read_op
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +198,8 @@ def _check_places(ops: Sequence[Op], *, is_genesis: bool) -> None:
                 raise Malformed(Reason.GENESIS, "a genesis holds CREATE, then GRANT and SET only")
             if type(op) is Set and type(op.value) is Sealed:
                 raise Malformed(Reason.GENESIS, "nothing is sealed before the object has an id")
+        return
+    if only_writes(ops):
         return
     for op in ops:
         if type(op) is Create:

@@ -6,7 +6,7 @@ its table that have no class here are refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, TypeAlias, cast
 
@@ -168,6 +168,17 @@ class Remove:
 
 
 Op: TypeAlias = Create | Set | Delete | Grant | Revoke | SetPolicy | Epoch | Remove
+
+_WRITES: Final = frozenset({Set, Delete})
+
+
+def only_writes(ops: Iterable[Op]) -> bool:
+    """Whether ops change fields and nothing else: what nearly every event does, and all it needs.
+
+    Such an event is no grant, revocation, policy or epoch, so there are no facts to keep of it and
+    no verdicts of others to revisit.
+    """
+    return _WRITES.issuperset(map(type, ops))
 
 
 # -- ops ----------------------------------------------------------------------------------------

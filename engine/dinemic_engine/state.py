@@ -32,6 +32,7 @@ from dinemic_engine.ops import (
     Revoke,
     Set,
     SetPolicy,
+    only_writes,
 )
 from dinemic_engine.sealing import reader_sum
 from dinemic_engine.store import keyspace
@@ -44,6 +45,8 @@ from dinemic_engine.types import register
 
 def keep_facts(rows: Overlay, row: ObjectRow, place: Place, event: Event) -> ObjectRow:
     """Keep what an admitted event says about access and sealing; the object row afterwards."""
+    if only_writes(event.ops):
+        return row
     act = keyspace.pack_act(place, event.author)
     for index, op in enumerate(event.ops):
         match op:

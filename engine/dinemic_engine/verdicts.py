@@ -33,7 +33,7 @@ from dataclasses import dataclass, field
 from dinemic_engine import access, limits, log, state
 from dinemic_engine.event import Event
 from dinemic_engine.ids import AuthorId
-from dinemic_engine.ops import Grant, Revoke, SetPolicy
+from dinemic_engine.ops import Grant, Revoke, SetPolicy, only_writes
 from dinemic_engine.store import keyspace
 from dinemic_engine.store.keyspace import AUTHORIZED, VOID, ObjectRow, Place
 from dinemic_engine.store.overlay import Overlay, Readable
@@ -68,7 +68,7 @@ def settle(rows: Overlay, row: ObjectRow, event: Event, place: Place) -> Changes
     """
     changes = Changes(row)
     stands = not place.flags & VOID
-    if any(isinstance(op, Grant | Revoke | SetPolicy) for op in event.ops):
+    if not only_writes(event.ops):
         concerns = _concerns(rows, changes, event, place, admitted=True, stands=stands)
         _revisit(rows, changes, place.no, concerns)
     if changes.flipped:
