@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ from dinemic.node import Node
 from dinemic_engine.canonical import Sealed, Value
 from dinemic_engine.event import open_event_untrusted
 from dinemic_engine.limits import DEPTH_MAX, EVENT_BYTES_MAX
-from support.nodes import acting, object_id, open_node, opened, raw_events, send, trace
+from support.nodes import acting, object_id, raw_events, send, trace
 
 
 class Person(dinemic.DModel):
@@ -25,20 +24,6 @@ class Person(dinemic.DModel):
 
 class Chief(dinemic.DModel):
     pass
-
-
-@pytest.fixture
-def node(tmp_path: Path) -> Iterator[Node]:
-    with opened(tmp_path) as found:
-        yield found
-
-
-@pytest.fixture
-def two(tmp_path: Path) -> Iterator[tuple[Node, Node]]:
-    a, b = open_node(tmp_path / "a"), open_node(tmp_path / "b")
-    yield a, b
-    a.close()
-    b.close()
 
 
 # -- binding -------------------------------------------------------------------------------------

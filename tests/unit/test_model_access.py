@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,8 +18,6 @@ from support.nodes import (
     acting,
     exchange,
     object_id,
-    open_node,
-    opened,
     raw_events,
     send,
     trace,
@@ -36,20 +34,6 @@ class Dog(dinemic.DModel):
 
 
 UNKNOWN = "Person:" + to_text(bytes(31) + b"\x10")
-
-
-@pytest.fixture
-def node(tmp_path: Path) -> Iterator[Node]:
-    with opened(tmp_path) as found:
-        yield found
-
-
-@pytest.fixture
-def two(tmp_path: Path) -> Iterator[tuple[Node, Node]]:
-    a, b = open_node(tmp_path / "a"), open_node(tmp_path / "b")
-    yield a, b
-    a.close()
-    b.close()
 
 
 # -- who signs -----------------------------------------------------------------------------------

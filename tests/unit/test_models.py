@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ import pydinemic
 from dinemic.node import Node
 from dinemic_engine import limits
 from dinemic_engine.ids import from_text_untrusted, to_text
-from support.nodes import acting, exchange, object_id, open_node, opened, raw_events, send, trace
+from support.nodes import acting, exchange, object_id, opened, raw_events, send, trace
 
 
 class Person(dinemic.DModel):
@@ -25,20 +25,6 @@ class Dog(dinemic.DModel):
 
 
 UNKNOWN = "Person:" + to_text(bytes(31) + b"\x10")
-
-
-@pytest.fixture
-def node(tmp_path: Path) -> Iterator[Node]:
-    with opened(tmp_path) as found:
-        yield found
-
-
-@pytest.fixture
-def two(tmp_path: Path) -> Iterator[tuple[Node, Node]]:
-    a, b = open_node(tmp_path / "a"), open_node(tmp_path / "b")
-    yield a, b
-    a.close()
-    b.close()
 
 
 # -- making and naming ---------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -43,20 +43,6 @@ class Person(dinemic.DModel):
 
 class Wall(dinemic.DModel, access="open"):
     text = dinemic.DField("text")
-
-
-@pytest.fixture
-def node(tmp_path: Path) -> Iterator[Node]:
-    with opened(tmp_path) as found:
-        yield found
-
-
-@pytest.fixture
-def two(tmp_path: Path) -> Iterator[tuple[Node, Node]]:
-    a, b = open_node(tmp_path / "a"), open_node(tmp_path / "b")
-    yield a, b
-    a.close()
-    b.close()
 
 
 @pytest.fixture

@@ -32,14 +32,6 @@ class Wall(dinemic.DModel, access="open"):
 
 
 @pytest.fixture
-def two(tmp_path: Path) -> Iterator[tuple[Node, Node]]:
-    a, b = open_node(tmp_path / "a"), open_node(tmp_path / "b")
-    yield a, b
-    a.close()
-    b.close()
-
-
-@pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     moved = Clock()
     monkeypatch.setattr(dinemic.node, "_now_us", moved)

@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 import dinemic
 import pydinemic
 from dinemic.node import Node
-from support.nodes import acting, open_node, send, trace
-
-
-@pytest.fixture
-def two(tmp_path: Path) -> Iterator[tuple[Node, Node]]:
-    a, b = open_node(tmp_path / "a"), open_node(tmp_path / "b")
-    yield a, b
-    a.close()
-    b.close()
+from support.nodes import acting, send, trace
 
 
 def test_the_names_are_those_of_dinemic_and_only_the_model_differs() -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import dinemic
 from dinemic.node import Node
-from support.nodes import acting, open_node, opened, send
+from support.nodes import acting, open_node, send
 
 
 class Person(dinemic.DModel):
@@ -19,12 +18,6 @@ class Person(dinemic.DModel):
 
 class Chief(dinemic.DModel):
     pass
-
-
-@pytest.fixture
-def node(tmp_path: Path) -> Iterator[Node]:
-    with opened(tmp_path) as found:
-        yield found
 
 
 def who(handle: Person, at: str | int | None = None) -> list[tuple[str, str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +18,6 @@ from support.nodes import (
     exchange,
     forge,
     object_id,
-    open_node,
     opened,
     raw_events,
     send,
@@ -35,20 +33,6 @@ class Person(dinemic.DModel):
 
 class Chief(dinemic.DModel):
     pass
-
-
-@pytest.fixture
-def node(tmp_path: Path) -> Iterator[Node]:
-    with opened(tmp_path) as found:
-        yield found
-
-
-@pytest.fixture
-def two(tmp_path: Path) -> Iterator[tuple[Node, Node]]:
-    a, b = open_node(tmp_path / "a"), open_node(tmp_path / "b")
-    yield a, b
-    a.close()
-    b.close()
 
 
 # -- sealed: who opens what ----------------------------------------------------------------------

@@ -6,7 +6,7 @@ Events go in as bytes from a peer, in every order there is (AUTH-1 to -6, SEAL-3
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -42,7 +42,7 @@ from support.graphs import (
     genesis,
     team,
 )
-from support.nodes import acting, exchange, forge, object_id, open_node, opened, send, t_of
+from support.nodes import acting, exchange, forge, object_id, opened, send, t_of
 
 PEER = b"p" * 32
 VOID, CLOSED = "AUTH-4", "AUTH-5"
@@ -361,14 +361,6 @@ def test_a_stranger_removes_nothing_in_an_open_object() -> None:
 class Vault(dinemic.DModel):
     secret = dinemic.DField("secret", True)
     other = dinemic.DField("other", True)
-
-
-@pytest.fixture
-def two(tmp_path: Path) -> Iterator[tuple[Node, Node]]:
-    a, b = open_node(tmp_path / "a"), open_node(tmp_path / "b")
-    yield a, b
-    a.close()
-    b.close()
 
 
 @pytest.mark.parametrize("harm", ["truncated", "empty", "moved", "another salt", "garbage"])
