@@ -12,18 +12,17 @@ within `GROUP_COMMIT_S`; with ``durability="sync"`` before it returns.
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import threading
 import time
-import weakref
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from dinemic.config import Config
+from dinemic.forks import check_not_forked, never_destroy_in_child
 from dinemic.keyring import Keyring, ObjectKeys
 from dinemic.sealer import SUITES, Edit, Sealer
 from dinemic_engine.canonical import Sealed, Value
@@ -130,7 +129,7 @@ class Node:
         self._wake = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="dinemic-keeper", daemon=True)
         self._keeper.start()
-        _opened.add(self)
+        never_destroy_in_child(self)
 
     @classmethod
     def open(cls, config: Config) -> Node:
@@ -152,7 +151,7 @@ class Node:
         else:
             from dinemic_engine.store.rocks import RocksStore
 
-            _check_not_forked()
+            check_not_forked()
             store = RocksStore(config.home / "store")
         try:  # the store first: its lock is what makes this process the keyring's only writer
             return cls(config, store, Keyring.open(config.home / "keys", config.passphrase))
@@ -578,42 +577,3 @@ class _Tally:
 
 def _now_us() -> int:
     return time.time_ns() // 1000
-
-
-_rocks_pid: int | None = None
-"""The process that opened a RocksDB store first."""
-
-
-def _check_not_forked() -> None:
-    """Return if RocksDB works in this process, and note that it is used.
-
-    Its threads belong to the process and not to a store: a child forked after they began has none,
-    and closing a store there waits for them for ever.
-
-    Raises:
-        UsageError: forked from a process that had a store open at some time.
-    """
-    global _rocks_pid
-    if _rocks_pid is None:
-        _rocks_pid = os.getpid()
-    elif _rocks_pid != os.getpid():
-        raise UsageError(
-            "this process was forked from one that had a store open, and RocksDB does not survive "
-            "that: start children with 'spawn', or fork before the first launch() or prepare()"
-        )
-
-
-_opened: Final[weakref.WeakSet[Node]] = weakref.WeakSet()
-
-
-def _never_destroy_inherited() -> None:
-    """In a forked child: keep the parent's nodes for ever, unusable as they are (`check_open`).
-
-    RocksDB's destructor would wait for the threads that a fork does not copy.
-    """
-    for node in _opened:
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(node))
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_never_destroy_inherited)
