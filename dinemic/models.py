@@ -230,7 +230,7 @@ class DModel:
         return to_text(self._view.need(self._object_id)[1].owner)
 
     def get_public_encryption_key(self) -> str:
-        """The object's public X25519 key, base32.
+        """The object's public sealing key, base32: X25519, or with ML-KEM-768 if it is hybrid.
 
         Raises:
             UnknownObject: the object is not known here.

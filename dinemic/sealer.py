@@ -22,11 +22,12 @@ from typing import Final, Literal, TypeVar
 from dinemic.keyring import Keyring, ObjectKeys
 from dinemic_engine import limits, sealing
 from dinemic_engine.canonical import Sealed, Value
-from dinemic_engine.errors import Unreadable
+from dinemic_engine.errors import Unreadable, UpdateRejected
 from dinemic_engine.ids import AuthorId, ObjectId, short
 from dinemic_engine.keys import SigningKey
 from dinemic_engine.ops import (
     READ,
+    RECIPIENTS_MAX,
     SEALED_KEY_BYTES,
     SUITE_HYBRID,
     SUITE_X25519,
@@ -130,7 +131,11 @@ class Sealer:
                 return
 
     def _epoch(self, object_id: ObjectId, signer: SigningKey) -> tuple[bytes, bytes, Epoch | None]:
-        """(commitment, key, op to make it if new) of an epoch for exactly today's readers."""
+        """(commitment, key, op to make it if new) of an epoch for exactly today's readers.
+
+        Raises:
+            UpdateRejected: more readers than one epoch can be sealed to.
+        """
         found = self._usable(object_id, signer)
         if found is not None:
             return *found, None
@@ -139,6 +144,13 @@ class Sealer:
         readers = {AuthorId(row.owner): row.sealing}
         for holder in view.holders(object_id, READ):
             readers[holder.author] = holder.sealing
+        if len(readers) > RECIPIENTS_MAX[row.suite]:
+            raise UpdateRejected(
+                f"{short(object_id)}... has {len(readers)} readers, the owner included, and one "
+                f"epoch is sealed to {RECIPIENTS_MAX[row.suite]} at most; revoke some",
+                by="EV-7",
+                reason="too many readers",
+            )
         epoch_key = os.urandom(sealing.EPOCH_KEY_BYTES)
         op = sealing.make_epoch(object_id, epoch_key, readers, row.suite)
         _remember(self._made, (op.commit, signer.public), epoch_key)
@@ -153,6 +165,8 @@ class Sealer:
             if recipients != newest.readers:
                 continue
             if not view.is_for_readers_only(object_id, commit, author):
+                continue
+            if not view.is_since_revocations(object_id, commit):
                 continue
             epoch_key = self._made.get((commit, author))
             if epoch_key is None and keys is not None:

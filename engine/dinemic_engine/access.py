@@ -190,9 +190,10 @@ def grant_for(
     scope: Place | None,
     event: EventId | None = None,
 ) -> Granted | None:
-    """The first grant by which `author` stands at `at`; grants of `event` itself do not count."""
+    """The last grant by which `author` stands at `at`; grants of `event` itself do not count."""
     for role in roles:
-        for grant in _granted(rows, at.no, author, role):
+        # The last first: of one who was granted and revoked in turn mostly that one counts.
+        for grant in _granted(rows, at.no, author, role, reverse=True):
             if (
                 grant.act.event != event
                 and covers(rows, at, grant.act.chain, grant.act.seq)
@@ -205,7 +206,7 @@ def grant_for(
 
 def _is_cut(rows: Readable, row: ObjectRow, at: Place, grant: Granted, scope: Place | None) -> bool:
     """Whether a revocation that ends `grant` stands and had not seen `at`."""
-    for revoke in revokes(rows, at.no, grant.author, grant.role):
+    for revoke in revokes(rows, at.no, grant.author, grant.role, above=grant.act.t):
         if (
             (scope is None or covers(rows, scope, revoke.chain, revoke.seq))
             and revoke.event != grant.act.event
@@ -232,7 +233,7 @@ def holder(rows: Readable, row: ObjectRow, no: int, author: AuthorId, role: int)
             revoke.event != grant.act.event
             and covers(rows, revoke.place, grant.act.chain, grant.act.seq)
             and _act_stands(rows, row, revoke, None)
-            for revoke in revokes(rows, no, author, role)
+            for revoke in revokes(rows, no, author, role, above=grant.act.t)
         ):
             return grant
     return None
@@ -244,7 +245,8 @@ def holder(rows: Readable, row: ObjectRow, no: int, author: AuthorId, role: int)
 def policies(rows: Readable, no: int) -> Iterator[tuple[Act, Policy]]:
     """The changes of policy, the last in the order first."""
     prefix = keyspace.of_object(b"Y", no)
-    for key, value in rows.scan(prefix, keyspace.after(prefix), reverse=True):
+    # Read forwards: backwards a store first passes what was deleted in front of them.
+    for key, value in reversed(list(rows.scan(prefix, keyspace.after(prefix)))):
         act, rest = keyspace.unpack_act(key, value)
         yield act, read_policy(decode_untrusted(rest))
 
@@ -405,6 +407,22 @@ def cast_doubt_on(rows: Readable, row: ObjectRow, event: Event, no: int) -> set[
     return found
 
 
+def knows_all_ends(rows: Readable, row: ObjectRow, made: Place) -> bool:
+    """Whether every revocation of reading, or of an admin, that stands is in the past of `made`.
+
+    An epoch made before one may be sealed again for its target by somebody who had not seen it.
+    """
+    if not row.cuts:
+        return True
+    prefix = keyspace.of_object(b"K", made.no)
+    for key, value in rows.scan(prefix, keyspace.after(prefix)):
+        if keyspace.act_subject(key)[1] in (READ, ADMIN):
+            act = keyspace.unpack_act(key, value)[0]
+            if not covers(rows, made, act.chain, act.seq) and _act_stands(rows, row, act, None):
+                return False
+    return True
+
+
 # -- rows -----------------------------------------------------------------------------------------
 
 
@@ -435,11 +453,15 @@ def _read_grant(key: bytes, value: bytes) -> Granted:
     return Granted(role, AuthorId(author), ObjectId(subject), suite, sealing, act)
 
 
-def revokes(rows: Readable, no: int, author: AuthorId, role: int) -> Iterator[Act]:
-    """The revocations of a role of an author in order; of one event one is enough."""
+def revokes(rows: Readable, no: int, author: AuthorId, role: int, above: int = -1) -> Iterator[Act]:
+    """The revocations of a role of an author in order; of one event one is enough.
+
+    Only those later than the time `above`: no other has what happened then in its past (ORD-2).
+    """
     prefix = keyspace.acts_prefix(b"K", no, author, role)
     event = b""
-    for key, value in rows.scan(prefix, keyspace.after(prefix)):
+    start = prefix + (above + 1).to_bytes(8, "big")
+    for key, value in rows.scan(start, keyspace.after(prefix)):
         act = keyspace.unpack_act(key, value)[0]
         if act.event != event:
             event = act.event

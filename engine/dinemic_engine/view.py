@@ -342,6 +342,12 @@ class View:
         no, _ = self.need(object_id)
         return state.has_epoch(self._store, no, reader, commit)
 
+    def is_since_revocations(self, object_id: bytes, commit: bytes) -> bool:
+        """Whether who made an epoch knew of everybody revoked since that we know of (SEAL-3)."""
+        no, row = self.need(object_id)
+        made = state.made_at(self._store, no, commit)
+        return made is None or access.knows_all_ends(self._store, row, made)
+
     def is_for_readers_only(self, object_id: bytes, commit: bytes, author: AuthorId) -> bool:
         """Whether nobody has the key of an epoch who may not read, `author` apart (SEAL-3)."""
         no, row = self.need(object_id)

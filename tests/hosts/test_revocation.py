@@ -75,7 +75,7 @@ def test_a_writer_revoked_in_a_partition_loses_what_the_revoker_had_not_seen(
         b.run("p.name.set('seen')")
         a.wait("p.name.get() == 'seen'")
         three.partition()
-        a.run(f"p.revoke_update_authorized({three.bob!r})")
+        a.run(f"p.revoke_update_authorized({three.bob!r})\np.name.set('alone')")
         b.run("for n in range(3): p.name.set(f'unseen {n}')")
         c.wait("p.name.get() == 'unseen 2'")
         c.run("p.name.set('kept 0')\np.name.set('kept 1')")
@@ -86,7 +86,7 @@ def test_a_writer_revoked_in_a_partition_loses_what_the_revoker_had_not_seen(
             host.wait("p.name.get() == 'kept 1'")
         three.converge()
 
-        listed = [("before", ""), ("seen", "")]
+        listed = [("before", ""), ("seen", ""), ("alone", "")]
         listed += [(f"unseen {n}", "AUTH-4") for n in range(3)]
         listed += [("kept 0", ""), ("kept 1", "")]
         alone = [(f"unseen {n}", "AUTH-4") for n in (3, 4)]

@@ -265,6 +265,9 @@ def check(world: World, view: View, known: set[str]) -> Counter[str]:
         assert logged.flags == expected, (name, logged.flags, expected)
         counts[logged.rule.partition(":")[0] or logged.verdict] += 1
     assert view.policy(world.object) == _policy(judge.opening_now())
+    void = {world.names[each.event.id] for each in view.history(world.object) if each.rule}
+    check_i_06(judge, void)
+    check_i_07(world, judge)
     counts.update(check_values(world, view, judge))
     counts.update(check_holders(world, view, judge))
     live = judge.live()
@@ -276,6 +279,60 @@ def check(world: World, view: View, known: set[str]) -> Counter[str]:
     counts["inert"] += len(known - live)
     counts["void and live"] += sum(not judge.stands(name) for name in live)
     return counts
+
+
+def check_i_06(judge: Judge, void: set[str]) -> None:
+    """Nothing outside of what a revoker saw has effect by what it ended; nothing inside is lost."""
+    ends = [
+        (name, role, who)
+        for name, event in judge.events.items()
+        if name not in void
+        for kind, role, who in (act for act in event.does if act[0] == "revoke")
+    ]
+    for name, event in judge.events.items():
+        if event.author == judge.owner:
+            assert name not in void
+        past, author = judge.past[name], event.author
+        roles = ("admin",) if event.kinds() & {"grant", "revoke"} else ("admin", "update")
+        grants = [
+            (grant, act[1])
+            for grant in past
+            for act in judge.events[grant].does
+            if act[0] == "grant" and act[2] == author and act[1] in roles and grant not in void
+        ]
+        good = any(
+            all(
+                grant not in judge.past[end] or name in judge.past[end] | {end}
+                for end, ended, who in ends
+                if (ended, who) == (role, author)
+            )
+            for grant, role in grants
+        )
+        if author != judge.owner and event.kinds() - {"set"}:
+            assert good == (name not in void), name
+        elif good:
+            assert name not in void, name
+
+
+def check_i_07(world: World, judge: Judge) -> None:
+    """Who was no reader in the eyes of an author was given no key of what it seals, by then."""
+    for name, event in judge.events.items():
+        seen = world.judge(set(judge.past[name]))
+        if not seen.events or seen.opening_now().default:
+            continue
+        for act in event.does:
+            if act[0] != "set" or not act[2]:
+                continue
+            given = {
+                str(who)
+                for other in (*judge.past[name], name)
+                for made in judge.events[other].does
+                if made[:2] == ("epoch", act[2])
+                for who in made[2:]
+            }
+            beside = {one[2] for one in event.does if one[:2] == ("grant", "read")}
+            for who in given - {"O"} - beside:
+                assert seen.held_by(who, "read"), (name, who)
 
 
 def check_values(world: World, view: View, judge: Judge) -> Counter[str]:

@@ -9,7 +9,7 @@ import pytest
 
 import dinemic
 from dinemic.node import Node
-from dinemic_engine import canonical, sealing
+from dinemic_engine import canonical, ops, sealing
 from dinemic_engine.canonical import Sealed
 from dinemic_engine.ids import AuthorId
 from dinemic_engine.ops import Epoch, Set
@@ -18,6 +18,7 @@ from support.nodes import (
     exchange,
     forge,
     object_id,
+    open_node,
     opened,
     raw_events,
     send,
@@ -333,6 +334,48 @@ def test_readers_granted_on_two_sides_at_once_both_read_what_comes_after(
         for reader in (one, other):
             assert Person(p.get_db_id(), reader.get_db_id()).salary.get() == "for all three"
     assert trace(a)[1] == trace(b)[1]
+
+
+def test_a_revoked_reader_gets_nothing_later_from_an_admin_revoked_unseen(tmp_path: Path) -> None:
+    a, b, c = nodes = [open_node(tmp_path / name) for name in "abc"]
+    with acting(b):
+        admin = Person([]).get_db_id()
+    with acting(c):
+        reader = Person([]).get_db_id()
+    exchange(a, b, c)
+    with acting(a):
+        p = Person([admin])
+        p.append_admin_authorized(admin)
+        p.salary.set("before")
+    exchange(a, b, c)
+    p.append_read_authorized(reader, history=False)
+    p.revoke_read_authorized(reader)
+    p.revoke_admin_authorized(admin)
+    p.salary.set("after the removal")  # readers are again those of the epoch before
+    with acting(b):  # has seen none of it, and hands on every key it has
+        Person(p.get_db_id(), admin).append_read_authorized(reader)
+    exchange(a, b, c)
+    with acting(c):
+        handle = Person(p.get_db_id(), reader)
+
+    assert not handle.is_read_authorized(reader)
+    with pytest.raises(dinemic.Unreadable):
+        handle.salary.get()
+    assert p.salary.get() == "after the removal"
+    for node in nodes:
+        node.close()
+
+
+def test_more_readers_than_an_epoch_holds_are_refused_with_the_number(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    p = Person([Person([]).get_db_id() for _ in range(3)])
+    monkeypatch.setitem(ops.RECIPIENTS_MAX, ops.SUITE_X25519, 3)
+
+    with pytest.raises(dinemic.UpdateRejected, match="4 readers"):
+        p.salary.set("1234")
+    assert p.keys() == []
+    p.name.set("Bob")
 
 
 def test_an_epoch_is_made_once_per_set_of_readers(node: Node) -> None:
