@@ -487,8 +487,9 @@ class DModel:
 
         Raises:
             UnknownObject: the object is not known here.
+            ValueError: not the name of a field.
         """
-        stored = register.stored_key(field).decode()
+        stored = register.stored_key(self._field(field).field_name).decode()
         return self._view.why(self._object_id, stored)
 
     # -- all of a model -----------------------------------------------------------------------

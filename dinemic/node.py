@@ -159,6 +159,9 @@ class Node:
             store.close()
             raise
 
+    def __repr__(self) -> str:
+        return f"<Node {short(self.node_id)}... in {self.config.home}>"
+
     @property
     def node_id(self) -> bytes:
         """This node's Ed25519 public key, which peers know it by (CHAN-1)."""

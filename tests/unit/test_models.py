@@ -394,3 +394,16 @@ def test_pydinemic_and_dinemic_objects_are_of_one_kind(node: Node) -> None:
 
     assert issubclass(Thing, dinemic.DModel)
     assert Thing([]).exists()
+
+
+def test_why_of_what_names_no_field_is_an_error(node: Node) -> None:
+    p = Person([])
+    for wrong in (p.name, 7, "", "a b"):
+        with pytest.raises(ValueError, match=r"field name|only letters"):
+            p.why(wrong)  # type: ignore[arg-type]
+
+
+def test_a_node_is_printed_by_its_id_and_home_and_nothing_secret(node: Node) -> None:
+    assert repr(node).startswith("<Node ")
+    assert str(node.config.home) in repr(node)
+    assert node.keyring.node_key.seed.hex() not in repr(node)
