@@ -292,7 +292,9 @@ class Node:
         return self.keyring.get(object_id if caller is None else caller)
 
     def _need_standing(self, object_id: ObjectId) -> None:
-        _, row = self.view.need(object_id)
+        row = (
+            self._ledger.row(object_id) or self.view.need(object_id)[1]
+        )  # the view words the error
         if row.removed_by:
             raise UnknownObject(f"{db_id(row.model, object_id)} was removed")
 
@@ -490,7 +492,8 @@ class Node:
         """Something was written or must wait: flush now, or let the keeper do it soon."""
         if self.config.durability == "sync":
             self._flush()
-        self._wake.set()
+        if not self._wake.is_set():  # else the keeper has yet to clear it, and to flush after that
+            self._wake.set()
 
     def flush(self) -> None:
         """On return everything written before is on disk.

@@ -174,7 +174,10 @@ class Ledger:
         """
         if object_id is None:
             return sign_event(key, None, now_us, (), ops)
-        no = self._number(object_id)
+        known = self._known(object_id)
+        if known is None:
+            raise KeyError(object_id)
+        no = known[0]
         heads = keyspace.unpack_heads(self._store.get(keyspace.heads_key(no)) or b"")
         if len(heads) > PARENTS_MAX:
             heads = self._chosen(no, heads, AuthorId(key.public), ops)
@@ -213,14 +216,19 @@ class Ledger:
         place = Place(no, head.t, head.chain, head.seq, head.base, 0)
         return log.covers(self._store, place, chain, seq)
 
-    def _number(self, object_id: bytes) -> int:
+    def row(self, object_id: bytes) -> ObjectRow | None:
+        """The row of an object as last accepted, from memory if it is there; None if unknown."""
+        known = self._known(object_id)
+        return known[1] if known is not None else None
+
+    def _known(self, object_id: bytes) -> tuple[int, ObjectRow] | None:
         known = self._objects.get(object_id)
-        if known is not None:
-            return known[0]
-        value = self._store.get(keyspace.object_key(object_id))
-        if value is None:
-            raise KeyError(object_id)
-        return keyspace.unpack_u32(value)
+        if known is None:
+            value = self._store.get(keyspace.object_key(object_id))
+            if value is not None:
+                no = keyspace.unpack_u32(value)
+                known = (no, _object_row(self._store, no))
+        return known
 
     # -- prepare ------------------------------------------------------------------------------
 
