@@ -18,12 +18,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Container, Sequence
-from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from dataclasses import dataclass
+from typing import TypeAlias
 
 from dinemic_engine import access, log, order, state, verdicts
 from dinemic_engine.canonical import Sealed
-from dinemic_engine.errors import BrokenChain, InvalidEvent, Reason, StoreCorrupt
+from dinemic_engine.errors import BrokenChain, InvalidEvent, Reason, StoreCorrupt, UnknownObject
 from dinemic_engine.event import Event, open_envelope_untrusted, sign_event
 from dinemic_engine.ids import AuthorId, EventId, ObjectId, short
 from dinemic_engine.keys import SigningKey
@@ -32,10 +32,7 @@ from dinemic_engine.ops import ROLES, Create, Op, Set
 from dinemic_engine.ranges import id_term
 from dinemic_engine.store import Store, keyspace
 from dinemic_engine.store.keyspace import AUTHORIZED, VOID, Head, ObjectRow, Place, Tip
-from dinemic_engine.store.overlay import Overlay, Readable
-
-_CACHED_OBJECTS: Final = 16_384
-"""Object rows kept decoded, under 1 KiB each."""
+from dinemic_engine.store.overlay import Overlay, Readable, Recent
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +123,6 @@ class Proposal:
     parent_tip: Tip
     lifted: Container[bytes] | None
     """Objects whose inert events are not counted; None is all."""
-    objects: dict[bytes, tuple[int, ObjectRow]] = field(default_factory=dict)
-    sums: dict[int, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def admitted(self) -> list[Admitted]:
@@ -145,8 +140,7 @@ class Ledger:
             StoreCorrupt: the store is of another layout, or lost rows from its middle.
         """
         self._store = store
-        self._objects: dict[bytes, tuple[int, ObjectRow]] = {}
-        self._sums: dict[int, tuple[int, int]] = {}
+        self._rows = Recent(store)
         self._tip = check_tip(store)
         self._flushed = (self._tip.flushed_seq, self._tip.flushed_digest)
 
@@ -169,16 +163,13 @@ class Ledger:
         """A signed event on top of what is here (ORD-2); nothing is written.
 
         Raises:
-            KeyError: no such object here.
+            UnknownObject: no such object here, or it was removed.
             InvalidEvent: the ops break a rule of the format.
         """
         if object_id is None:
             return sign_event(key, None, now_us, (), ops)
-        known = self._known(object_id)
-        if known is None:
-            raise KeyError(object_id)
-        no = known[0]
-        heads = keyspace.unpack_heads(self._store.get(keyspace.heads_key(no)) or b"")
+        no = self.need(object_id)
+        heads = keyspace.unpack_heads(self._rows.get(keyspace.heads_key(no)) or b"")
         if len(heads) > PARENTS_MAX:
             heads = self._chosen(no, heads, AuthorId(key.public), ops)
         t = order.next_t(now_us, [head.t for head in heads])
@@ -196,12 +187,12 @@ class Ledger:
         needed: list[tuple[int, int]] = []
         sealed = [op.value for op in ops if type(op) is Set and type(op.value) is Sealed]
         for commit in sorted({value.epoch for value in sealed}):
-            made = state.made_at(self._store, no, commit)
+            made = state.made_at(self._rows, no, commit)
             if made is not None:
                 needed.append((made.chain, made.seq))
-        row = _object_row(self._store, no)
+        row = _object_row(self._rows, no)
         for role in ROLES:
-            grant = access.holder(self._store, row, no, author, role)
+            grant = access.holder(self._rows, row, no, author, role)
             if grant is not None:
                 needed.append((grant.act.chain, grant.act.seq))
         chosen: list[Head] = []
@@ -214,21 +205,22 @@ class Ledger:
 
     def _covers(self, no: int, head: Head, chain: int, seq: int) -> bool:
         place = Place(no, head.t, head.chain, head.seq, head.base, 0)
-        return log.covers(self._store, place, chain, seq)
+        return log.covers(self._rows, place, chain, seq)
 
-    def row(self, object_id: bytes) -> ObjectRow | None:
-        """The row of an object as last accepted, from memory if it is there; None if unknown."""
-        known = self._known(object_id)
-        return known[1] if known is not None else None
+    def need(self, object_id: ObjectId) -> int:
+        """The local number of an object that can be written to.
 
-    def _known(self, object_id: bytes) -> tuple[int, ObjectRow] | None:
-        known = self._objects.get(object_id)
-        if known is None:
-            value = self._store.get(keyspace.object_key(object_id))
-            if value is not None:
-                no = keyspace.unpack_u32(value)
-                known = (no, _object_row(self._store, no))
-        return known
+        Raises:
+            UnknownObject: no such object here, or it was removed.
+        """
+        value = self._rows.get(keyspace.object_key(object_id))
+        if value is None:
+            raise UnknownObject(f"no object {short(object_id)}... is known here")
+        no = keyspace.unpack_u32(value)
+        row = _object_row(self._rows, no)
+        if row.removed_by:
+            raise UnknownObject(f"{row.model} {short(object_id)}... was removed")
+        return no
 
     # -- prepare ------------------------------------------------------------------------------
 
@@ -246,14 +238,11 @@ class Ledger:
         The outcomes come in the order of `events`; the judging goes by (t, id), so parents and
         children may share a batch in any order.
         """
-        proposal = Proposal([], Overlay(self._store), self._tip, self._tip, lifted)
+        proposal = Proposal([], Overlay(self._rows), self._tip, self._tip, lifted)
         if len(events) == 1:  # every local edit
             proposal.outcomes = [self._judge(proposal, events[0], now_us)]
         else:
             proposal.outcomes = self._judge_batch(proposal, events, now_us)
-        for model_no, (count, total) in proposal.sums.items():
-            key = keyspace.fingerprint_key(model_no)
-            proposal.rows.rows[key] = keyspace.pack_sum(count, total)
         return proposal
 
     def _judge_batch(
@@ -336,19 +325,16 @@ class Ledger:
             self._recount(proposal, row.model_no, key, +1)
         if changes.row is not row or not parents:
             rows.rows[keyspace.object_row_key(no)] = changes.row.pack()
-        proposal.objects[event.object] = (no, changes.row)
         inert = bool(changes.inert) and (event.t, event.id) in changes.inert
         revived = tuple([EventId(event_id) for _, event_id in changes.revived])
         return Admitted(event, row.model, flags, inert, tuple(changes.flipped), revived)
 
     def _object(self, proposal: Proposal, event: Event, no: int) -> ObjectRow:
         """The row of object number `no`, which the parents belong to and the event must name."""
-        known = proposal.objects.get(event.object) or self._objects.get(event.object)
-        if known is None:
-            known = (no, _object_row(proposal.rows, no))
-        if known[0] != no or known[1].id != event.object:
+        row = _object_row(proposal.rows, no)
+        if row.id != event.object:
             raise BrokenChain(Reason.WRONG_OBJECT, f"parents are not of {short(event.object)}")
-        return known[1]
+        return row
 
     def _new_object(self, proposal: Proposal, event: Event) -> tuple[int, ObjectRow]:
         """A number and a row for the object this genesis begins; written by the caller."""
@@ -405,17 +391,13 @@ class Ledger:
         self, proposal: Proposal, model_no: int, order: tuple[int, bytes], by: int
     ) -> None:
         """Let an event count in its model's reconciled set (+1), or not (-1)."""
-        key = keyspace.range_key(model_no, *order)
-        proposal.rows.rows[key] = b"" if by > 0 else None
-        count, total = self._sum(proposal, model_no)
-        proposal.sums[model_no] = (count + by, (total + by * id_term(order[1])) % (1 << 256))
-
-    def _sum(self, proposal: Proposal, model_no: int) -> tuple[int, int]:
-        known = proposal.sums.get(model_no) or self._sums.get(model_no)
-        if known is None:
-            value = self._store.get(keyspace.fingerprint_key(model_no))
-            known = keyspace.unpack_sum(value) if value is not None else (0, 0)
-        return known
+        rows = proposal.rows
+        rows.rows[keyspace.range_key(model_no, *order)] = b"" if by > 0 else None
+        key = keyspace.fingerprint_key(model_no)
+        value = rows.get(key)
+        count, total = (0, 0) if value is None else keyspace.unpack_sum(value)
+        total = (total + by * id_term(order[1])) % (1 << 256)
+        rows.rows[key] = keyspace.pack_sum(count + by, total)
 
     # -- accept -------------------------------------------------------------------------------
 
@@ -428,14 +410,8 @@ class Ledger:
         assert proposal.parent_tip is self._tip, "a proposal from before another one was accepted"
         if not proposal.rows.rows:
             return
-        self._store.write(proposal.rows.rows)
+        self._rows.write(proposal.rows.rows)
         self._tip = proposal.tip
-        if len(self._objects) > _CACHED_OBJECTS:
-            self._objects.clear()
-        self._objects.update(proposal.objects)
-        if len(self._sums) > _CACHED_OBJECTS:
-            self._sums.clear()
-        self._sums.update(proposal.sums)
 
 
 def _object_row(rows: Readable, no: int) -> ObjectRow:

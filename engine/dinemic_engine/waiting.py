@@ -152,7 +152,8 @@ class Waiting:
 
     def next_due_us(self) -> int | None:
         """When `due` next has something, in microseconds since the epoch."""
-        return self._held[0][0] - limits.HOLD_US if self._held else None
+        held = self._held  # asked without the lock
+        return held[0][0] - limits.HOLD_US if held else None
 
     def _drop_orphan(self, event_id: bytes) -> None:
         source, event, lacking, vouches = self._orphans.pop(event_id)

@@ -1,12 +1,18 @@
-"""An overlay reads like the store would after the write, whatever was written and asked before."""
+"""Layers over a store read like the store would, whatever was written and asked before."""
 
 from __future__ import annotations
 
+from unittest import mock
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dinemic_engine.errors import StoreFull
+from dinemic_engine.store import overlay as layers
 from dinemic_engine.store.memory import MemoryStore
-from dinemic_engine.store.overlay import Overlay
+from dinemic_engine.store.overlay import Overlay, Recent
+from support.nodes import FailingStore
 
 KEYS = st.binary(min_size=1, max_size=2).map(lambda key: bytes(byte % 4 for byte in key))
 ROWS = st.dictionaries(KEYS, st.one_of(st.none(), st.binary(max_size=2)), max_size=6)
@@ -34,3 +40,48 @@ def test_a_scan_sees_what_the_finished_batch_would_show(
             found = list(overlay.scan(start, end, reverse=reverse))
             assert found == list(expected.scan(start, end, reverse=reverse))
         assert overlay.get(start) == expected.get(start)
+
+
+LETTERS = st.sampled_from([b"H", b"I", b"E"])  # an E row is never kept in memory
+RECENT_KEYS = st.tuples(LETTERS, KEYS).map(b"".join)
+STEPS = st.one_of(
+    RECENT_KEYS,
+    st.dictionaries(RECENT_KEYS, st.one_of(st.none(), st.binary(max_size=40)), max_size=6),
+)
+
+
+@given(st.lists(STEPS, max_size=30), st.integers(1, 1_000))
+def test_what_was_lately_used_reads_as_in_the_store(
+    steps: list[bytes | dict[bytes, bytes | None]], generation: int
+) -> None:
+    with mock.patch.object(layers, "_GENERATION_BYTES", generation):
+        store = MemoryStore()
+        recent = Recent(store)
+        for step in steps:
+            if isinstance(step, dict):
+                recent.write(step)
+            else:
+                assert recent.get(step) == store.get(step)
+            assert recent._size <= generation
+
+
+def test_a_write_that_failed_is_not_remembered() -> None:
+    store = FailingStore()
+    recent = Recent(store)
+    recent.write({b"H": b"before"})
+    store.failing["write"] = StoreFull("no room")
+    with pytest.raises(StoreFull):
+        recent.write({b"H": b"after", b"I": b"after"})
+    assert recent.get(b"H") == b"before"
+    assert recent.get(b"I") is None
+
+
+def test_what_was_just_written_is_not_read_from_the_store() -> None:
+    store = FailingStore()
+    recent = Recent(store)
+    recent.write({b"H": b"head", b"I": None, b"E": b"event"})
+    with mock.patch.object(store, "get", side_effect=AssertionError):
+        assert recent.get(b"H") == b"head"
+        assert recent.get(b"I") is None
+        with pytest.raises(AssertionError):
+            recent.get(b"E")

@@ -156,6 +156,19 @@ def test_the_keeper_outlives_a_full_disk(
     wait_until(lambda: Person(p.get_db_id()).name.get() == "held")
 
 
+def test_the_keeper_leaves_the_lock_to_the_writers(tmp_path: Path) -> None:
+    """A waiting keeper would slow every write down: it asks for the lock if events are held."""
+    store = FailingStore()
+    config = Config.load({"home": tmp_path, "store": "memory"}, {})
+    node = Node(config, store, Keyring.open(tmp_path / "keys"))
+    with node._lock:
+        for _ in range(3):
+            flushes = store.flushes
+            node._wake.set()
+            wait_until(lambda before=flushes: store.flushes > before)  # type: ignore[misc]
+    node.close()
+
+
 def test_sync_is_on_disk_before_a_write_returns(failing: tuple[Node, FailingStore]) -> None:
     node, store = failing
     p = Person([])

@@ -1,4 +1,7 @@
-"""Rows not yet written, over a store: what a batch of events reads while it is being judged."""
+"""What a batch of events reads while it is being judged.
+
+The rows of the batch first (`Overlay`), then those lately used (`Recent`), then the store.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,19 @@ from bisect import bisect_left, insort
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Protocol
+from typing import Any, Final, Protocol
+
+from dinemic_engine.store import Rows, Store
+
+_GENERATION_BYTES: Final = 4 << 20
+"""How much each of the two generations of `Recent` holds: the rows of some 3,000 events."""
+_ROW_BYTES: Final = 150
+"""What a row in memory costs beside its value: the key, and Python's two objects and entry."""
+_READ_AGAIN: Final = frozenset(b"mMFOIHCNVRSDU")
+"""First letters of the rows that judging an event reads; the others are written for later."""
+
+_ABSENT: Final[Any] = object()
+"""Not in this layer. None is another thing: it is in this layer that the row is deleted."""
 
 
 class Readable(Protocol):
@@ -36,10 +51,8 @@ class Overlay:
 
     def get(self, key: bytes) -> bytes | None:
         """The value at `key` as the finished batch would show it."""
-        try:
-            return self.rows[key]
-        except KeyError:
-            return self.store.get(key)
+        value: bytes | None = self.rows.get(key, _ABSENT)
+        return self.store.get(key) if value is _ABSENT else value
 
     def scan(
         self, start: bytes, end: bytes, *, reverse: bool = False
@@ -81,3 +94,52 @@ class Overlay:
                 found += keys[bisect_left(keys, start) : bisect_left(keys, end)]
         found.sort()
         return found
+
+
+class Recent:
+    """A store of which this is the only writer, with the rows used lately in memory before it.
+
+    An object that was just changed is mostly changed again, and then nothing is read from the store
+    at all. Rows live in two generations: a full young one becomes the old one, of which what is
+    read again is young again. Not thread-safe, as the `Ledger` that owns it is not.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._young: dict[bytes, bytes | None] = {}
+        self._old: dict[bytes, bytes | None] = {}
+        self._size = 0
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value at `key`, or None."""
+        value: bytes | None = self._young.get(key, _ABSENT)
+        if value is _ABSENT:
+            value = self._old.get(key, _ABSENT)
+            if value is _ABSENT:
+                value = self._store.get(key)
+            if value is not None:
+                self._keep(key, value)
+        return value
+
+    def scan(
+        self, start: bytes, end: bytes, *, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """The store's rows of ``start <= key < end``."""
+        return self._store.scan(start, end, reverse=reverse)
+
+    def write(self, rows: Rows) -> None:
+        """Write a batch to the store; only when that succeeded it is seen here.
+
+        Raises:
+            StoreError: nothing was written.
+        """
+        self._store.write(rows)
+        for key, value in rows.items():
+            if key[0] in _READ_AGAIN:
+                self._keep(key, value)
+
+    def _keep(self, key: bytes, value: bytes | None) -> None:
+        self._young[key] = value
+        self._size += _ROW_BYTES + len(value or b"")
+        if self._size > _GENERATION_BYTES:
+            self._old, self._young, self._size = self._young, {}, 0
