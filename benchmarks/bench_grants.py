@@ -1,4 +1,4 @@
-"""What grants cost: judging an event on an object with one grant, and with ten thousand."""
+"""What grants cost: judging an event on an object with one grant, and with thousands."""
 
 from __future__ import annotations
 
@@ -18,24 +18,30 @@ from dinemic_engine.view import View
 
 
 class Parameters(NamedTuple):
-    """Grants of the object that has many, events judged in a block, and blocks."""
+    """Grants of the object that has many, times one key was granted, events in a block, blocks."""
 
     grants: int
+    times: int
     ops: int
     blocks: int
 
 
 PARAMETERS: dict[Size, Parameters] = {
-    "small": Parameters(grants=40, ops=10, blocks=3),
-    "large": Parameters(grants=10_000, ops=200, blocks=50),
+    "small": Parameters(grants=40, times=5, ops=10, blocks=3),
+    "large": Parameters(grants=10_000, times=2_000, ops=200, blocks=50),
 }
 _GRANTS_IN_EVENT = 1_000
 
 
 class _Team:
-    """An object with `grants` updaters, of whom every tenth was ended if `ended`; one writes."""
+    """An object with `grants` updaters, of whom every tenth was ended if `ended`; one writes.
 
-    def __init__(self, ledger: Ledger, seed: int, grants: int, *, ended: bool = False) -> None:
+    That one was granted the role, and lost it again, so many `times` before.
+    """
+
+    def __init__(
+        self, ledger: Ledger, seed: int, grants: int, *, ended: bool = False, times: int = 0
+    ) -> None:
         self._ledger = ledger
         self._owner = SigningKey(drawn("team", seed))
         self._sealing = SealingKey(drawn("team sealing", seed)).public
@@ -56,6 +62,9 @@ class _Team:
         if ended:
             gone = [member for member in members[::10] if member != writer.public]
             self._write([Revoke(UPDATE, member) for member in gone])
+        for _ in range(times):
+            self._write([Revoke(UPDATE, AuthorId(writer.public))])
+            self._write([self._grant(AuthorId(writer.public))])
         self._key = writer
 
     def _grant(self, member: AuthorId) -> Grant:
@@ -89,17 +98,19 @@ class _Team:
 
 def run(size: Size) -> Report:
     """Time it."""
-    grants, ops, blocks = PARAMETERS[size]
+    grants, times, ops, blocks = PARAMETERS[size]
     with fresh_home() as config:
         store = RocksStore(config.home / "store")
         ledger = Ledger(store)
         one, many = _Team(ledger, 1, 1), _Team(ledger, 2, grants)
         ended = _Team(ledger, 3, grants, ended=True)
+        again = _Team(ledger, 4, 1, times=times)
         timings = take_turns(
             [
                 Side("one grant", ops, one.judging(ops)),
                 Side("many grants", ops, many.judging(ops)),
                 Side("many grants, some ended", ops, ended.judging(ops)),
+                Side("one key, again and again", ops, again.judging(ops)),
                 Side("verify", 16, verifying(16)),
             ],
             blocks,
@@ -125,6 +136,13 @@ def run(size: Size) -> Report:
                 "one grant",
                 goal=goal,
                 name=f"at {grants:,}, a tenth of them ended / at one",
+            ),
+            cost_ratio(
+                timings,
+                "one key, again and again",
+                "one grant",
+                goal=goal,
+                name=f"one key granted {times:,} times / once",
             ),
             cost_ratio(timings, "many grants", "verify"),
         ],

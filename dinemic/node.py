@@ -240,7 +240,9 @@ class Node:
             UpdateRejected: a rule refuses it; nothing was made.
             InvalidEvent: the ops break a rule of the format; nothing was made.
         """
-        return self._author(object_id, caller, lambda key: self._sealer.ops(object_id, edit, key))
+        return self._author(
+            object_id, caller, lambda key: self._sealer.events(object_id, edit, key)
+        )
 
     def authorize(
         self, object_id: ObjectId, grant: Grant, history: bool, caller: ObjectId | None
@@ -253,21 +255,24 @@ class Node:
         if grant.role != READ:
             return self.commit(object_id, [grant], caller)
         return self._author(
-            object_id, caller, lambda key: self._sealer.grant_ops(object_id, grant, key, history)
+            object_id, caller, lambda key: [self._sealer.grant_ops(object_id, grant, key, history)]
         )
 
     def _author(
         self,
         object_id: ObjectId,
         caller: ObjectId | None,
-        ops: Callable[[SigningKey], Sequence[Op]],
+        events: Callable[[SigningKey], Sequence[Sequence[Op]]],
     ) -> Event:
-        """Make one event of the ops that `ops` makes for its signer, under the lock."""
+        """Make the events whose ops `events` makes for their signer, under the lock; the last."""
         self.check_open()
         signer = self.signer(object_id, caller)
         with self._lock:
             self.check_open()
-            event = self._ledger.draft(object_id, ops(signer), signer, _now_us())
+            *before, last = events(signer)
+            for ops in before:
+                self._admit_own(self._ledger.draft(object_id, ops, signer, _now_us()))
+            event = self._ledger.draft(object_id, last, signer, _now_us())
             self._admit_own(event)
         self._written()
         return event
@@ -340,9 +345,9 @@ class Node:
             self.check_open()
             self._ledger.need(object_id)
             sealed, new = self._sealer.seal(object_id, path, value, signer)
-            if new is not None:
-                self._admit_own(self._ledger.draft(object_id, [new], signer, _now_us()))
-        if new is not None:
+            for epoch in new:
+                self._admit_own(self._ledger.draft(object_id, [epoch], signer, _now_us()))
+        if new:
             self._written()
         return sealed
 

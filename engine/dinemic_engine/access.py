@@ -32,10 +32,10 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from dinemic_engine.canonical import Sealed, decode_untrusted
-from dinemic_engine.errors import Reason, Unauthorized
+from dinemic_engine.errors import Reason, StoreCorrupt, Unauthorized
 from dinemic_engine.event import Event
 from dinemic_engine.ids import AuthorId, EventId, ObjectId, short
-from dinemic_engine.log import covers
+from dinemic_engine.log import covers, reach
 from dinemic_engine.ops import (
     ADMIN,
     READ,
@@ -58,6 +58,8 @@ from dinemic_engine.store.overlay import Readable
 
 WRITERS: Final = (UPDATE, ADMIN)
 GRANTERS: Final = (ADMIN,)
+SEALING: Final = (READ, ADMIN)
+"""Roles whose end may be the end of somebody's right to read: a reader's, or who granted it."""
 
 
 class Granted(NamedTuple):
@@ -289,7 +291,7 @@ def _check_epochs_made(rows: Readable, row: ObjectRow, event: Event, place: Plac
     """An epoch is sealed for readers only, by the event's past or by a grant beside it (SEAL-3).
 
     A new one is sealed for the owner too (SEAL-2). One of before is sealed for more readers by a
-    reader only (SEAL-4): nobody else can have the key, unless he made it.
+    reader only, or by who made it (SEAL-4): nobody else can have the key.
     """
     epochs = [op for op in event.ops if isinstance(op, Epoch)]
     if not epochs:
@@ -301,7 +303,10 @@ def _check_epochs_made(rows: Readable, row: ObjectRow, event: Event, place: Plac
         if epoch.suite != row.suite:
             raise Unauthorized(Reason.SUITE, "an epoch of another suite than its object's")
         if _is_known(rows, place, epoch.commit):
-            if not reads(rows, row, place, event.author):
+            if not (
+                reads(rows, row, place, event.author)
+                or _has_made(rows, place, event.author, epoch.commit)
+            ):
                 raise Unauthorized(Reason.EPOCH_AGAIN, f"{short(event.author)} is no reader")
         elif all(reader != row.owner for reader, _ in epoch.recipients):
             raise Unauthorized(Reason.EPOCH_OWNER, "a new epoch leaves out the owner")
@@ -332,12 +337,21 @@ def _check_epochs_used(
 
 def _is_known(rows: Readable, place: Place, commit: bytes) -> bool:
     """Whether an epoch was made in the past of `place`."""
+    return any(_seen(rows, place, keyspace.epochs_prefix(place.no, commit)))
+
+
+def _has_made(rows: Readable, place: Place, author: AuthorId, commit: bytes) -> bool:
+    """Whether an epoch was made by `author`, perhaps among others, in the past of `place`."""
     prefix = keyspace.epochs_prefix(place.no, commit)
+    return any(act.by == author for act in _seen(rows, place, prefix))
+
+
+def _seen(rows: Readable, place: Place, prefix: bytes) -> Iterator[Act]:
+    """The acts below `prefix` in the past of `place`, in order."""
     for key, value in rows.scan(prefix, keyspace.after(prefix)):
         act, _ = keyspace.unpack_act(key, value)
         if covers(rows, place, act.chain, act.seq):
-            return True
-    return False
+            yield act
 
 
 def outsider(
@@ -411,16 +425,29 @@ def knows_all_ends(rows: Readable, row: ObjectRow, made: Place) -> bool:
     """Whether every revocation of reading, or of an admin, that stands is in the past of `made`.
 
     An epoch made before one may be sealed again for its target by somebody who had not seen it.
+    Looks at each chain with revocations once, and then only at those that `made` had not seen.
     """
     if not row.cuts:
         return True
-    prefix = keyspace.of_object(b"K", made.no)
-    for key, value in rows.scan(prefix, keyspace.after(prefix)):
-        if keyspace.act_subject(key)[1] in (READ, ADMIN):
-            act = keyspace.unpack_act(key, value)[0]
-            if not covers(rows, made, act.chain, act.seq) and _act_stands(rows, row, act, None):
+    prefix = keyspace.of_object(b"k", made.no)
+    end = keyspace.after(prefix)
+    while (last := next(rows.scan(prefix, end, reverse=True), None)) is not None:
+        chain = keyspace.end_chain(last[0])
+        unseen = keyspace.end_key(made.no, chain, reach(rows, made, chain) + 1)
+        for _, rest in rows.scan(unseen, end):
+            if _act_stands(rows, row, _revoke_at(rows, made.no, rest), None):
                 return False
+        end = keyspace.end_key(made.no, chain, 0)
     return True
+
+
+def _revoke_at(rows: Readable, no: int, rest: bytes) -> Act:
+    """The revocation whose ``K`` key ends in `rest`."""
+    key = keyspace.of_object(b"K", no) + rest
+    value = rows.get(key)
+    if value is None:
+        raise StoreCorrupt("a revocation is listed that has no row")
+    return keyspace.unpack_act(key, value)[0]
 
 
 # -- rows -----------------------------------------------------------------------------------------

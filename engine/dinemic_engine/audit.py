@@ -44,7 +44,7 @@ from dinemic_engine.store.keyspace import Tip
 from dinemic_engine.store.memory import MemoryStore
 from dinemic_engine.view import View
 
-_OF_OBJECT: Final = b"EHCVJURWXGKYDPQAZSN"
+_OF_OBJECT: Final = b"EHCVJURWXGKkYDPQAZSN"
 """Letters of the rows whose key goes on with the object's number; events come first."""
 _TIME_AND_ID: Final = Struct(">Q32s")
 """An arrival without the object's number."""

@@ -32,6 +32,7 @@ WORDS: Final = {
     "X": "removal",
     "G": "grant",
     "K": "revocation",
+    "k": "revocation by chain",
     "Y": "policy",
     "D": "holder",
     "P": "epoch",
@@ -97,6 +98,8 @@ def _event_of(key: bytes, expected: bytes | None) -> bytes | None:
             return key[-34:-2]
         case b"X":
             return key[-32:]
+        case b"k" if expected is not None:
+            return expected[-34:-2]
         case b"J" if expected is not None:
             return keyspace.unpack_order(expected)[1]
         case b"R" if expected is not None:
@@ -126,8 +129,9 @@ def name_of(key: bytes) -> str:
             return f"that of {short(key[-32:])}"
         case b"U":
             return f"chain {int.from_bytes(key[5:9], 'big')}"
-        case b"V" | b"J":
-            return f"chain {int.from_bytes(key[5:9], 'big')}, seq {int.from_bytes(key[9:], 'big')}"
+        case b"V" | b"J" | b"k":
+            chain, seq = int.from_bytes(key[5:9], "big"), int.from_bytes(key[9:17], "big")
+            return f"chain {chain}, seq {seq}"
         case b"I" | b"O":
             return f"that of {short(key[1:])}"
         case b"T":

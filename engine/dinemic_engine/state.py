@@ -56,7 +56,10 @@ def keep_facts(rows: Overlay, row: ObjectRow, place: Place, event: Event) -> Obj
                 rows.rows[key] = act + keyspace.pack_holder(op.subject, op.suite, op.sealing)
             case Revoke():
                 prefix = keyspace.acts_prefix(b"K", place.no, op.signing, op.role)
-                rows.rows[keyspace.act_key(prefix, event.t, event.id, index)] = act
+                key = keyspace.act_key(prefix, event.t, event.id, index)
+                rows.rows[key] = act
+                if op.role in access.SEALING:
+                    rows.rows[keyspace.end_key(place.no, place.chain, place.seq, index)] = key[5:]
                 row = row._replace(cuts=row.cuts + 1)
             case SetPolicy():
                 key = keyspace.act_key(keyspace.of_object(b"Y", place.no), event.t, event.id, index)

@@ -94,7 +94,8 @@ class Judge:
             if not all(who in beside or self._reads(name, str(who)) for who in readers):
                 return False
             if epoch in before:
-                if not self._reads(name, event.author):
+                makers = {maker for maker, _ in self._makings(name, epoch)}
+                if not self._reads(name, event.author) and event.author not in makers:
                     return False
             elif self.owner not in readers:
                 return False

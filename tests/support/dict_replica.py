@@ -2,7 +2,8 @@
 
 A made event is ``t (8 bytes) | model | NUL | filler`` with its SHA-256 as id: no signatures and no
 parents, so ten thousand cost nothing. A filler that begins with `REFUSED` makes every replica
-refuse it. With `read_signed` a replica takes signed genesis events instead.
+refuse it. With `read_signed` a replica takes signed genesis events instead, and with `read_forced`
+it is a peer that means ill: it keeps and sends whatever is in the envelope of an event.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ import hashlib
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+import cbor2
+
 from dinemic_engine.errors import Malformed, Reason
-from dinemic_engine.event import open_event_untrusted
+from dinemic_engine.event import open_envelope_untrusted, open_event_untrusted
 from dinemic_engine.ops import Create
 from dinemic_engine.ranges import Bound, Fingerprint, Key
 from dinemic_transport.replica import Ingested
@@ -51,6 +54,12 @@ def read_signed(raw: bytes) -> tuple[bytes, int, str]:
     genesis = event.ops[0]
     assert isinstance(genesis, Create)
     return event.id, event.t, genesis.model
+
+
+def read_forced(raw: bytes) -> tuple[bytes, int, str]:
+    """An event of `MODEL` whose signature, shape and author nobody has looked at."""
+    envelope = open_envelope_untrusted(raw)
+    return envelope.id, cbor2.loads(envelope.payload)[3], MODEL
 
 
 class KeySet:

@@ -196,7 +196,7 @@ def portable(store: Store) -> dict[tuple[object, ...], object]:
     for key, value in store.scan(b"", b"m"):
         letter, number = key[:1], int.from_bytes(key[1:5], "big")
         match letter:
-            case b"L" | b"C" | b"V" | b"J":
+            case b"L" | b"C" | b"V" | b"J" | b"k":
                 continue
             case b"E" | b"R" | b"S" | b"D" | b"X" | b"Z" | b"A":
                 found[letter, objects[number], key[5:]] = value

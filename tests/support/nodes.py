@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 from dinemic import running
 from dinemic.config import Config
 from dinemic.models import DModel
+from dinemic.net import Network
 from dinemic.node import Node
 from dinemic_engine.errors import StoreError
-from dinemic_engine.event import open_event_untrusted, sign_event
+from dinemic_engine.event import open_envelope_untrusted, open_event_untrusted, sign_event
 from dinemic_engine.ids import EventId, ObjectId, parse_db_id_untrusted
 from dinemic_engine.keys import SigningKey
 from dinemic_engine.ledger import Ingested
@@ -88,6 +90,40 @@ def forge(key: SigningKey, target: ObjectId, parents: list[EventId], t: int, *op
 def t_of(raw: bytes) -> int:
     """The time an event carries, in microseconds."""
     return open_event_untrusted(raw).t
+
+
+class Linked:
+    """A node without a network as one end of a `session_pair.Pair`: its replica and its network."""
+
+    def __init__(self, node: Node) -> None:
+        self.announce: Callable[[str, Sequence[bytes]], None] = lambda model, events: None
+        self.refused: dict[bytes, str] = {}
+        """Reason by event id of what it refused, and so blamed its peer for."""
+        self.models = node.models
+        self.model_names = node.model_names
+        self.fingerprint = node.fingerprint
+        self.keys = node.keys
+        self.events = node.events
+        self._node = node
+        node.network = cast("Network", self)
+
+    @property
+    def ids(self) -> frozenset[bytes]:
+        """Ids of the events it would send to an empty peer."""
+        names = self.model_names()
+        return frozenset(
+            key[1] for name in names for key in self.keys(name, LOWEST, HIGHEST, EVERYTHING)
+        )
+
+    def ingest(self, source: bytes, events: Sequence[bytes]) -> Ingested:
+        """As the node does."""
+        outcome = self._node.ingest(source, events)
+        for position, reason in outcome.invalid:
+            self.refused[open_envelope_untrusted(events[position]).id] = reason
+        return outcome
+
+    def stop(self) -> None:
+        """The node closes; links end with the test."""
 
 
 class FailingStore(MemoryStore):

@@ -1,19 +1,21 @@
 """Two nodes talking without a network: sessions, gossip and replicas on a clock a test turns.
 
 Messages travel at once and in order, encoded and decoded; jobs run here. ``pair.run(seconds)`` lets
-everything happen that happens in that time.
+everything happen that happens in that time. The replicas are dicts, or real nodes (`nodes.Linked`).
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Generic, Protocol, TypeVar
 
 from dinemic_transport.catchup import summarise
 from dinemic_transport.gossip import Gossip
 from dinemic_transport.messages import Message, cluster_hash, decode_untrusted, encode
+from dinemic_transport.replica import Replica
 from dinemic_transport.session import Session
-from support.dict_replica import DictReplica, identify
+from support.dict_replica import identify
 
 SMALL = b"\1" * 32
 LARGE = b"\2" * 32
@@ -33,14 +35,31 @@ def make_session(
     )
 
 
-class Node:
-    """One end: `sent` and `received` hold every message in order."""
+class Announcing(Replica, Protocol):
+    """A replica that says what it has admitted to whom it is told to."""
 
-    def __init__(self, me: bytes, peer: bytes, replica: DictReplica) -> None:
+    announce: Callable[[str, Sequence[bytes]], None]
+
+    @property
+    def ids(self) -> frozenset[bytes]:
+        """Ids of the events it would send to an empty peer."""
+
+
+Small = TypeVar("Small", bound=Announcing)
+Large = TypeVar("Large", bound=Announcing)
+
+
+class Node(Generic[Small]):
+    """One end: `sent` holds every message in order."""
+
+    def __init__(
+        self, me: bytes, peer: bytes, replica: Small, identify: Callable[[bytes], bytes] = identify
+    ) -> None:
         self.me = me
         self.peer = peer
         self.replica = replica
         self.gossip = Gossip(identify)
+        self._identify = identify
         self.sent: list[Message] = []
         self.frames: deque[bytes] = deque()
         self.sent_bytes = 0
@@ -63,7 +82,7 @@ class Node:
             models=self.replica.models(),
             now=self.now,
             rand=lambda: 0.5,
-            identify=identify,
+            identify=self._identify,
             quiet=self.gossip.quiet,
         )
         self.gossip.add(session)
@@ -95,12 +114,14 @@ class Node:
         return min(self.session.deadline(), self.gossip.deadline())
 
 
-class Pair:
+class Pair(Generic[Small, Large]):
     """Two nodes and the time. `small` has the smaller id and drives catch-ups."""
 
-    def __init__(self, small: DictReplica, large: DictReplica) -> None:
-        self.small = Node(SMALL, LARGE, small)
-        self.large = Node(LARGE, SMALL, large)
+    def __init__(
+        self, small: Small, large: Large, identify: Callable[[bytes], bytes] = identify
+    ) -> None:
+        self.small = Node(SMALL, LARGE, small, identify)
+        self.large = Node(LARGE, SMALL, large, identify)
         self.now = 0.0
 
     def run(self, seconds: float = 0.0, *, steps: int = 1_000_000) -> int:
@@ -119,10 +140,13 @@ class Pair:
 
     def _step(self) -> bool:
         worked = False
-        for node, other in ((self.small, self.large), (self.large, self.small)):
-            worked = node.step() or worked
-            if node.frames:
-                other.session.receive_untrusted(decode_untrusted(node.frames.popleft()), self.now)
+        for step, frames, other in (
+            (self.small.step, self.small.frames, self.large.session),
+            (self.large.step, self.large.frames, self.small.session),
+        ):
+            worked = step() or worked
+            if frames:
+                other.receive_untrusted(decode_untrusted(frames.popleft()), self.now)
                 worked = True
         return worked
 

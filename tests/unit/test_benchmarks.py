@@ -26,7 +26,7 @@ RESULTS = {
     "append": "11d0f44be306ed3a",
     "log-length": "09f089340648686e",
     "ingest": "07f8089b51381a5e",
-    "grants": "7ef53f914e63e32a",
+    "grants": "a5afb7247240bb98",
     "read": "e2e9a060e3388877",
     "sealed": "5ee3f514d43fbac1",
     "store": "b02a7648c6b17326",

@@ -86,6 +86,10 @@ def test_a_reader_seals_an_epoch_again_for_a_new_reader_and_nobody_else_may() ->
     again = epoch(first, STRANGER)
     assert verdicts(child(granted, CLERK, again), first, made, granted) == {True}
     assert verdicts(child(granted, CHIEF, again), first, made, granted) == {Reason.EPOCH_AGAIN}
+    own = child(made, CHIEF, epoch(first, OWNER, READER, key=bytes(32)))
+    more = child(own, OWNER, STRANGER.grant(READ))
+    rest = epoch(first, STRANGER, key=bytes(32))
+    assert verdicts(child(more, CHIEF, rest), first, made, own, more) == {True}, "who made it may"
     early = child(made, OWNER, again)
     assert verdicts(early, first, made) == {Reason.EPOCH_READERS}
     beside = child(made, OWNER, STRANGER.grant(READ), again)

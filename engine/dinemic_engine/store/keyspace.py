@@ -27,6 +27,7 @@ rows carry its local number ``no`` (4 bytes, given at admission, never on the wi
 | ``U`` no, chain 4                      | seq 8: where the chain's inert end begins          |
 | ``G`` no, author 32, role 1, t, id, op | a grant: `Act`, subject 32, suite 1, sealing key   |
 | ``K`` no, author 32, role 1, t, id, op | a revocation: `Act`                                |
+| ``k`` no, chain 4, seq 8, op 2         | rest of a ``K`` key: ends of read and admin roles  |
 | ``Y`` no, t, id, op                    | a change of policy: `Act`, the policy              |
 | ``D`` no, role 1, author 32            | who holds a role now: subject 32, suite, key       |
 | ``P`` no, commit 32, t, id, op         | an EPOCH: `Act`                                    |
@@ -394,6 +395,16 @@ def act_subject(key: bytes) -> tuple[bytes, int]:
 def act_key(prefix: bytes, t: int, event_id: bytes, op: int) -> bytes:
     """The key of one act below `prefix`."""
     return prefix + _OP_TAIL.pack(t, event_id, op)
+
+
+def end_key(no: int, chain: int, seq: int, op: int = 0) -> bytes:
+    """The ``k`` key of the revocation in op number `op` of the event at (`chain`, `seq`)."""
+    return b"k" + _U32.pack(no) + _CHAIN.pack(chain, seq) + op.to_bytes(2, "big")
+
+
+def end_chain(key: bytes) -> int:
+    """The chain in a ``k`` key."""
+    return int.from_bytes(key[5:9], "big")
 
 
 def holder_key(no: int, role: int, author: bytes) -> bytes:

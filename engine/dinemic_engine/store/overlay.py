@@ -117,7 +117,7 @@ class Recent:
             value = self._old.get(key, _ABSENT)
             if value is _ABSENT:
                 value = self._store.get(key)
-            if value is not None:
+            if value is not None and key[0] in _READ_AGAIN:
                 self._keep(key, value)
         return value
 
