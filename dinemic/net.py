@@ -23,7 +23,8 @@ from dinemic_transport.channel import TcpTransport
 from dinemic_transport.discovery import MdnsDiscovery
 from dinemic_transport.link import Discovery
 from dinemic_transport.replica import Replica
-from dinemic_transport.runner import NetworkStatus, PeerStatus, Runner
+from dinemic_transport.runner import Runner
+from dinemic_transport.status import NetworkStatus, PeerStatus
 
 __all__ = ["Network", "NetworkStatus", "PeerStatus"]
 
@@ -38,6 +39,7 @@ class Network:
     """The network of one node. `start` it once; after `stop` make another.
 
     `node_seed` is the seed of the node key; the other options are those of `dinemic.launch`.
+    Without `discover` it looks for nobody and nobody is told of it, be it by mDNS or by peers.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Network:
             rand=random.SystemRandom().random,
             peers=peers,
             discover=self._discoveries if discover else lambda _: (),
+            exchange=discover,
         )
         self._thread: threading.Thread | None = None
         self._started: Future[tuple[str, ...]] = Future()

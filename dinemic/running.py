@@ -64,7 +64,7 @@ def launch(home: str | os.PathLike[str] | None = None, **options: object) -> Nod
 
     - `listen`: ``host:port`` to listen on; by default any free port of every interface.
     - `peers`: addresses ``host:port`` to dial besides those found.
-    - `discover`: find and be found by mDNS; True by default.
+    - `discover`: find and be found, by mDNS and through peers; True by default.
     - `cluster`: the network's name; nodes of other names are not talked to.
     - `cluster_key`: a secret shared by the network; without it anybody on the LAN gets in.
     - `allow`: node ids to talk to and nobody else.

@@ -30,7 +30,7 @@ _LOOK_SECONDS: Final = 0.25
     "--peer", "peers", metavar="HOST:PORT", multiple=True, help="Dial this. May be repeated."
 )
 @click.option("--cluster", metavar="NAME", help="The network's name.  [default: dinemic]")
-@click.option("--no-discover", is_flag=True, help="Neither find nor be found by mDNS.")
+@click.option("--no-discover", is_flag=True, help="Neither find nor be found.")
 @click.option(
     "--allow",
     metavar="NODE",

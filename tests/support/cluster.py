@@ -53,6 +53,7 @@ class Host:
         self.cluster = CLUSTER
         self.peers = tuple(peers)
         self.discoveries: list[Discovery] = []
+        self.exchange = True
         self.offload: Offload = inline
         self.runner: Runner
         self._network = network
@@ -68,6 +69,7 @@ class Host:
             rand=random.Random(self._number).random,
             peers=self.peers,
             discover=lambda addresses: self.discoveries,
+            exchange=self.exchange,
             offload=self.offload,
             identify=identify,
         )

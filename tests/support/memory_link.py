@@ -89,6 +89,10 @@ class MemoryLink:
     def address(self) -> str:
         return self._address
 
+    @property
+    def remote(self) -> str:
+        return self._address
+
     async def send(self, frame: bytes) -> None:
         _check_size(frame)
         await trio.lowlevel.checkpoint()

@@ -126,6 +126,19 @@ def test_a_node_does_not_dial_one_that_is_not_on_its_own_allow_list() -> None:
         async with serving(one), serving(other) as (address, _, _):
             with pytest.raises(TransportError, match="not on the allow list"):
                 await one.dial(address)
+            with pytest.raises(TransportError, match="not on the allow list"):
+                await one.dial("127.0.0.1:1", other.node_id)  # not even to find nobody there
+
+    run(main)
+
+
+def test_a_link_that_was_dialled_by_name_knows_the_address_behind_it() -> None:
+    async def main() -> None:
+        one, other = tcp_transport(1), tcp_transport(2)
+        async with serving(one), serving(other) as (address, _, _):
+            name = address.replace("127.0.0.1", "localhost")
+            link = await one.dial(name)
+            assert (link.address, link.remote) == (name, address)
 
     run(main)
 

@@ -76,7 +76,8 @@ def test_each_end_knows_the_other(kind: Kind) -> None:
     async def test(pair: Pair) -> None:
         assert (pair.ours.peer, pair.ours.dialled) == (pair.their_id, True)
         assert (pair.theirs.peer, pair.theirs.dialled) == (pair.our_id, False)
-        assert pair.ours.address == pair.their_address
+        assert pair.ours.address == pair.their_address == pair.ours.remote
+        assert pair.theirs.remote == pair.theirs.address
         assert pair.theirs.address.rpartition(":")[1] == ":"
 
     with_pair(kind, test)

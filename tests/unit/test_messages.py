@@ -12,6 +12,7 @@ from dinemic_engine.ranges import HIGHEST
 from dinemic_engine.reconcile import Segment
 from dinemic_transport.messages import (
     EVENTS_PER_MESSAGE_MAX,
+    NEIGHBOURS_PER_MESSAGE_MAX,
     PARTS_MAX,
     Answer,
     Ask,
@@ -20,7 +21,9 @@ from dinemic_transport.messages import (
     Got,
     Hello,
     Message,
+    Neighbour,
     Part,
+    Peers,
     Ping,
     Pong,
     Row,
@@ -30,10 +33,9 @@ from dinemic_transport.messages import (
     cluster_hash,
     decode_untrusted,
     encode,
-    events_messages,
-    rows_pages,
     weight,
 )
+from dinemic_transport.pages import events_messages, rows_pages
 
 FP = b"f" * 16
 ID = b"i" * 32
@@ -59,6 +61,8 @@ MESSAGES: list[Message] = [
     Ping(),
     Pong(),
     Bye("that was all"),
+    Peers(7000, (Neighbour(ID, "10.0.0.1:7000"), Neighbour(b"j" * 32, "[2001:db8::1]:65535"))),
+    Peers(0),
 ]
 
 
@@ -84,7 +88,7 @@ def cbor(*fields: Value) -> bytes:
         pytest.param(cbor(), "no kind", id="no kind"),
         pytest.param(canonical.encode({}), "no kind", id="a map"),
         pytest.param(cbor(True), "no kind", id="kind true"),
-        pytest.param(cbor(11), "unknown kind 11", id="unknown kind"),
+        pytest.param(cbor(12), "unknown kind 12", id="unknown kind"),
         pytest.param(cbor(-1), "unknown kind -1", id="negative kind"),
         pytest.param(cbor(8, None), "with 1 fields", id="too many fields"),
         pytest.param(cbor(0, 2, "whatever", 2), "version 2", id="another version"),
@@ -133,6 +137,18 @@ def cbor(*fields: Value) -> bytes:
         pytest.param(cbor(7, -3, 0), "ticket out", id="got -3"),
         pytest.param(cbor(7, 3, -1), "count out", id="admitted -1"),
         pytest.param(cbor(10, b"bytes"), "is a bytes", id="a reason that is bytes"),
+        pytest.param(cbor(11, 65536, []), "port out", id="port 65536"),
+        pytest.param(cbor(11, -1, []), "port out", id="port -1"),
+        pytest.param(cbor(11, True, []), "is a bool", id="port true"),
+        pytest.param(cbor(11, 0, [[ID, "10.0.0.1:1"]] * 17), "17 of", id="17 nodes"),
+        pytest.param(cbor(11, 0, [[ID]]), "without an address", id="half a node"),
+        pytest.param(cbor(11, 0, [[ID, "10.0.0.1:1", 0]]), "3 of", id="a node and more"),
+        pytest.param(cbor(11, 0, [[b"short", "10.0.0.1:1"]]), "id of 5", id="short node id"),
+        pytest.param(cbor(11, 0, [[ID, b"10.0.0.1:1"]]), "is a bytes", id="bytes as address"),
+        pytest.param(cbor(11, 0, [[ID, "example.org:1"]]), "not an IP", id="a name"),
+        pytest.param(cbor(11, 0, [[ID, "10.0.0.1:0"]]), "others can dial", id="port 0"),
+        pytest.param(cbor(11, 0, [[ID, "224.0.0.1:1"]]), "others can dial", id="multicast"),
+        pytest.param(cbor(11, 0, [[ID, "h" * 9999]]), "host:port", id="an address too long"),
         pytest.param(bytes(FRAME_BYTES_MAX + 1), "65537 bytes", id="larger than a frame"),
     ],
 )
@@ -195,6 +211,12 @@ def test_events_are_cut_into_frames_in_order_and_marked_at_the_end(sizes: list[i
     assert lasts == [False] * (len(lasts) - 1) + [True]
 
 
+def test_as_many_nodes_as_may_be_told_of_at_once_fit_a_frame() -> None:
+    longest = Neighbour(ID, f"[{':'.join(['abcd'] * 8)}]:65535")
+    told = Peers(65535, (longest,) * NEIGHBOURS_PER_MESSAGE_MAX)
+    assert decode_untrusted(encode(told)) == told
+
+
 def test_rows_are_cut_into_pages_that_fit_beside_the_longest_subscriptions() -> None:
     rows = [Row("M" * 120 + str(number), (1 << 63) - 1, FP) for number in range(5000)]
     pages = rows_pages(rows)
@@ -219,6 +241,7 @@ def test_the_weight_of_a_message_grows_with_what_it_holds() -> None:
     assert weight(Part(0, "A", 0, 2, b"x" * 5000)) > 5000
     assert weight(Ask("A", SEGMENTS)) > weight(Ask("A", SEGMENTS[:1]))
     assert weight(Summary((ROW,) * 50)) > 50 * 40
+    assert weight(Peers(1, (Neighbour(ID, "10.0.0.1:1"),) * 2)) > weight(Peers(1)) + 100
     assert weight(Ping()) < 100
 
 

@@ -7,8 +7,15 @@ from dinemic_transport.peers import (
     BACKOFF_SECONDS,
     BAN_SECONDS,
     BANS_MAX,
+    CLAIM_DIAL_SECONDS,
+    CLAIM_DIALS_BURST,
+    CLAIM_DIALS_MAX,
+    CLAIM_FAILURES_MAX,
+    CLAIMS_PER_PEER_MAX,
     FOUND_AGAIN_SECONDS,
+    LINKS_WANTED,
     STEADY_SECONDS,
+    TOLD_FAILURES_MAX,
     YIELD_SECONDS,
     Dial,
     Peers,
@@ -22,6 +29,22 @@ ABOVE = b"z" * 32
 
 def book(rand: float = 0.5) -> Peers:
     return Peers(ME, lambda: rand)
+
+
+def fail(peers: Peers, address: str, now: float) -> None:
+    """Dial an address that is due at some time, and fail at `now`."""
+    dial = peers.next_dial(max(now, peers.deadline()))
+    assert dial is not None
+    assert dial.address == address
+    peers.failed(address, now)
+
+
+def dials(peers: Peers, now: float) -> list[Dial]:
+    """All that is dialled at `now` if no dial ever ends."""
+    out: list[Dial] = []
+    while (dial := peers.next_dial(now)) is not None:
+        out.append(dial)
+    return out
 
 
 def test_a_given_address_is_dialled_at_once_and_whoever_answers_is_welcome() -> None:
@@ -125,20 +148,18 @@ def test_another_node_at_a_known_address_is_dialled_at_once() -> None:
 def test_the_book_is_bounded_and_drops_what_failed_most_but_never_what_was_given() -> None:
     peers = book()
     peers.given("given:1", 0.0)
-    for number in range(ADDRESSES_MAX - 1):
-        peers.found_untrusted(f"found-{number}:1", None, 1.0)
-    peers.next_dial(0.0)
     for _ in range(3):
-        peers.failed("given:1", 0.0)
-    peers.failed("found-7:1", 0.0)
+        fail(peers, "given:1", 0.0)
+    peers.found_untrusted("found-7:1", None, 0.0)
+    fail(peers, "found-7:1", 0.0)
+    for number in range(8, ADDRESSES_MAX + 6):
+        peers.found_untrusted(f"found-{number}:1", None, 1.0)
     peers.found_untrusted("late:1", None, 0.5)
     assert len(peers) == ADDRESSES_MAX
-    dials = set()
-    while (dial := peers.next_dial(1e6)) is not None:
-        dials.add(dial.address)
-    assert "late:1" in dials
-    assert "given:1" in dials
-    assert "found-7:1" not in dials
+    dialled = {dial.address for dial in dials(peers, 1e6)}
+    assert "late:1" in dialled
+    assert "given:1" in dialled
+    assert "found-7:1" not in dialled
     peers.found_untrusted("while all are being dialled:1", None, 0.0)
     assert len(peers) == ADDRESSES_MAX
 
@@ -147,6 +168,192 @@ def test_an_address_of_absurd_length_is_not_kept() -> None:
     peers = book()
     peers.found_untrusted("h" * 5000 + ":1", ABOVE, 0.0)
     assert len(peers) == 0
+
+
+# -- what peers tell --
+
+LIAR = b"l" * 32
+OTHER = b"o" * 32
+
+
+def node(number: int) -> bytes:
+    """A node id above ours."""
+    return b"z" + number.to_bytes(31, "big")
+
+
+def test_an_address_a_peer_tells_of_is_dialled_with_the_id_it_came_with() -> None:
+    peers = book()
+    peers.told_untrusted("10.0.0.1:1", ABOVE, OTHER, 5.0)
+    peers.told_untrusted("10.0.0.2:1", BELOW, OTHER, 5.0)
+    assert dials(peers, 5.0) == [Dial("10.0.0.1:1", ABOVE)]
+    assert dials(peers, 5.0 + YIELD_SECONDS) == [Dial("10.0.0.2:1", BELOW)]
+
+
+def test_a_peer_cannot_have_us_dial_ourselves_or_whom_we_are_linked_to() -> None:
+    peers = book()
+    peers.joined(ABOVE, 0.0, dialled=False)
+    peers.told_untrusted("10.0.0.1:1", ME, LIAR, 0.0)
+    peers.told_untrusted("10.0.0.1:1", ABOVE, LIAR, 0.0)
+    assert len(peers) == 1
+    assert peers.deadline() == float("inf")
+
+
+def test_a_lie_takes_nothing_from_what_was_given_found_or_told_by_another() -> None:
+    peers = book()
+    peers.joined(ABOVE, 0.0, dialled=True)
+    peers.given("10.0.0.1:1", 0.0)
+    peers.found_untrusted("10.0.0.2:1", node(2), 0.0)
+    peers.told_untrusted("10.0.0.3:1", node(3), OTHER, 0.0)
+    for place in (1, 2, 3):
+        for lie in (ABOVE, node(50), node(51)):
+            peers.told_untrusted(f"10.0.0.{place}:1", lie, LIAR, 0.0)
+    truths = [Dial("10.0.0.1:1", None), Dial("10.0.0.2:1", node(2)), Dial("10.0.0.3:1", node(3))]
+    assert dials(peers, 0.0) == truths
+    for truth in truths:
+        peers.failed(truth.address, 0.0)
+    dialled = []
+    for second in range(1, 600):
+        for dial in dials(peers, float(second)):
+            dialled.append(dial)
+            peers.failed(dial.address, float(second))
+    for truth in truths[:2]:
+        assert dialled.count(truth) > 8  # for as long as the node runs
+    assert Dial("10.0.0.1:1", node(50)) not in dialled
+    assert dialled.count(Dial("10.0.0.2:1", node(50))) == CLAIM_FAILURES_MAX
+
+
+def test_what_was_found_already_is_no_news_from_a_peer() -> None:
+    peers = book()
+    peers.given("10.0.0.1:1", 0.0)
+    peers.found_untrusted("10.0.0.2:1", ABOVE, 0.0)
+    for address in ("10.0.0.1:1", "10.0.0.2:1"):
+        peers.told_untrusted(address, ABOVE, OTHER, 0.0)
+    assert len(peers) == 2
+
+
+def test_a_claim_said_again_is_not_tried_sooner() -> None:
+    peers = book()
+    peers.told_untrusted("10.0.0.1:1", ABOVE, LIAR, 0.0)
+    for _ in range(3):
+        fail(peers, "10.0.0.1:1", 0.0)
+    due = peers.deadline()
+    for source in (LIAR, OTHER):
+        peers.told_untrusted("10.0.0.1:1", ABOVE, source, 0.1)
+    assert len(peers) == 1
+    assert peers.deadline() == due == 2.0
+
+
+def test_a_claim_that_fails_five_times_is_forgotten_and_one_that_was_true_is_missed_longer() -> (
+    None
+):
+    peers = book()
+    peers.told_untrusted("10.0.0.1:1", ABOVE, OTHER, 0.0)
+    for _ in range(CLAIM_FAILURES_MAX - 1):
+        fail(peers, "10.0.0.1:1", 0.0)
+    assert len(peers) == 1
+    fail(peers, "10.0.0.1:1", 0.0)
+    assert len(peers) == 0
+
+    peers.told_untrusted("10.0.0.1:1", ABOVE, OTHER, 0.0)
+    peers.next_dial(0.0)
+    peers.reached("10.0.0.1:1", ABOVE)
+    peers.joined(ABOVE, 0.0, dialled=True)
+    peers.left(ABOVE, STEADY_SECONDS)
+    for _ in range(TOLD_FAILURES_MAX - 2):
+        fail(peers, "10.0.0.1:1", 0.0)
+    assert len(peers) == 1
+    fail(peers, "10.0.0.1:1", 0.0)
+    assert len(peers) == 0
+
+
+def test_a_peer_has_so_many_claims_and_then_its_worst_makes_room() -> None:
+    peers = book()
+    peers.told_untrusted("10.0.1.1:1", node(1000), OTHER, 0.0)
+    for number in range(CLAIMS_PER_PEER_MAX):
+        peers.told_untrusted(f"10.0.0.{number}:1", node(number), LIAR, 5.0 if number else 0.0)
+    fail(peers, "10.0.1.1:1", 0.0)
+    fail(peers, "10.0.0.0:1", 0.0)
+    peers.told_untrusted("10.0.0.99:1", node(99), LIAR, 5.0)
+    assert len(peers) == 1 + CLAIMS_PER_PEER_MAX
+    dialled = set()
+    for _ in range(1 + CLAIMS_PER_PEER_MAX):
+        dial = peers.next_dial(5.0)
+        assert dial is not None
+        dialled.add(dial.address)
+        peers.failed(dial.address, 6.0)
+    assert {"10.0.1.1:1", "10.0.0.99:1"} <= dialled
+    assert "10.0.0.0:1" not in dialled
+
+
+def test_a_claim_that_was_true_no_longer_counts_for_who_made_it() -> None:
+    peers = book()
+    for number in range(10):
+        peers.told_untrusted(f"10.0.0.{number}:1", node(number), OTHER, 0.0)
+        assert peers.next_dial(0.0) == Dial(f"10.0.0.{number}:1", node(number))
+        peers.reached(f"10.0.0.{number}:1", node(number))
+        peers.joined(node(number), 0.0, dialled=True)
+    for number in range(10, 10 + CLAIMS_PER_PEER_MAX):
+        peers.told_untrusted(f"10.0.0.{number}:1", node(number), OTHER, 0.0)
+    assert len(peers) == 10 + CLAIMS_PER_PEER_MAX
+
+
+def test_in_a_full_book_claims_make_room_and_take_none() -> None:
+    peers = book()
+    for number in range(ADDRESSES_MAX - 1):
+        peers.found_untrusted(f"found-{number}:1", node(5000 + number), 0.0)
+    fail(peers, "found-0:1", 0.0)
+    peers.told_untrusted("10.0.0.1:1", node(1), LIAR, 0.0)
+    assert len(peers) == ADDRESSES_MAX
+    peers.told_untrusted("10.0.0.2:1", node(2), OTHER, 0.0)  # in the place of the other claim
+    peers.found_untrusted("late:1", node(3), 0.0)  # and this in its place
+    assert len(peers) == ADDRESSES_MAX
+    peers.told_untrusted("10.0.0.4:1", node(4), OTHER, 0.0)
+    dialled = {dial.address for dial in dials(peers, 1e6)}
+    assert dialled == {"late:1", *(f"found-{number}:1" for number in range(ADDRESSES_MAX - 1))}
+
+
+def test_claims_hold_up_no_other_dial_however_long_theirs_take() -> None:
+    peers = book()
+    for number in range(CLAIMS_PER_PEER_MAX):
+        peers.told_untrusted(f"10.0.0.{number}:1", node(number), LIAR, 0.0)
+    assert len(dials(peers, 0.0)) == CLAIM_DIALS_MAX
+    assert peers.deadline() == float("inf")
+    peers.given("10.0.0.200:1", 1.0)
+    peers.found_untrusted("10.0.0.201:1", node(200), 1.0)
+    assert dials(peers, 1.0) == [Dial("10.0.0.200:1", None), Dial("10.0.0.201:1", node(200))]
+    peers.failed("10.0.0.0:1", 1.0)
+    assert len(dials(peers, 1.0)) == 1
+
+
+def test_all_claims_together_have_a_budget_of_dials_a_second() -> None:
+    peers, now, dialled = book(), 0.0, 0
+    while now < 100:
+        source = int(now * 1000).to_bytes(32, "big")  # a new node each time: ids cost nothing
+        for number in range(8):
+            peers.told_untrusted(f"10.0.0.{number}:{int(now) + 1}", node(dialled), source, now)
+        while (dial := peers.next_dial(now)) is not None:
+            dialled += 1
+            peers.failed(dial.address, now)
+        now = max(now + 0.125, min(peers.deadline(), now + 1))
+    assert dialled <= CLAIM_DIALS_BURST + 100 / CLAIM_DIAL_SECONDS + 1
+    assert dialled >= CLAIM_DIALS_BURST + 100 / CLAIM_DIAL_SECONDS - 10
+    peers.given("10.0.0.200:1", now)
+    assert Dial("10.0.0.200:1", None) in dials(peers, now)
+
+
+def test_with_links_enough_claims_are_kept_and_tried_when_links_are_missing() -> None:
+    peers = book()
+    for number in range(LINKS_WANTED):
+        peers.joined(node(number), 0.0, dialled=False)
+    peers.told_untrusted("10.0.0.1:1", ABOVE, OTHER, 0.0)
+    peers.found_untrusted("10.0.0.2:1", node(99), 0.0)
+    assert dials(peers, 1e6) == [Dial("10.0.0.2:1", node(99))]
+    assert peers.deadline() == float("inf")
+    peers.left(node(0), 1e6)
+    assert dials(peers, 1e6) == [Dial("10.0.0.1:1", ABOVE)]
+
+
+# -- links --
 
 
 @pytest.mark.parametrize(

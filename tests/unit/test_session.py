@@ -10,7 +10,9 @@ from dinemic_transport.messages import (
     Got,
     Hello,
     Message,
+    Neighbour,
     Part,
+    Peers,
     Ping,
     Summary,
     Want,
@@ -314,3 +316,16 @@ def test_events_that_came_by_catch_up_are_quiet_and_pushed_to_nobody() -> None:
     pair = Pair(DictReplica(made_events(30)), DictReplica())
     pair.run(1)
     assert all(identify(raw) in pair.large.gossip.quiet for raw in made_events(30))
+
+
+def test_what_a_peer_tells_of_nodes_can_be_taken_once() -> None:
+    pair = Pair(DictReplica(), DictReplica())
+    told = Peers(7000, (Neighbour(b"n" * 32, "10.0.0.1:1"),))
+    pair.small.session.tell(told)  # not open yet: unsaid
+    pair.run()
+    assert pair.large.session.take_told() is None
+    pair.small.session.tell(told)
+    pair.run()
+    assert pair.large.session.take_told() == told
+    assert pair.large.session.take_told() is None
+    assert pair.synced

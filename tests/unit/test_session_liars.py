@@ -18,14 +18,15 @@ from dinemic_transport.messages import (
     Hello,
     Message,
     Part,
+    Peers,
     Ping,
     Pong,
     Row,
     Summary,
     Want,
     cluster_hash,
-    events_messages,
 )
+from dinemic_transport.pages import events_messages
 from dinemic_transport.queues import INBOX_BYTES_MAX, OUTBOX_BYTES_MAX
 from dinemic_transport.rows import MODELS_MAX
 from dinemic_transport.session import (
@@ -101,6 +102,7 @@ OPEN_ONLY: list[Message] = [
     Got(1, 0),
     Ping(),
     Pong(),
+    Peers(7000),
 ]
 
 

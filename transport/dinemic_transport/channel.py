@@ -132,6 +132,8 @@ class TcpTransport:
             UsageError: this is no address.
         """
         host, port = addresses.split_untrusted(address)
+        if expect is not None:
+            self._check_allowed(expect)  # nobody on the list can answer
         try:
             with trio.fail_after(DIAL_SECONDS_MAX):
                 await self._serving.wait()
@@ -236,12 +238,16 @@ class TcpTransport:
         context = self._contexts.client if dialled else self._contexts.server
         tls = trio.SSLStream(wire, context, server_side=not dialled)
         try:
+            remote = _address_of(tcp.socket.getpeername())
             with trio.fail_after(HANDSHAKE_SECONDS_MAX):
                 await tls.do_handshake()
             peer = self._judge(tls, expect)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             wire.abort()
             raise TransportError(f"{address}: {_why_no_handshake(error)}") from error
+        except OSError as error:  # gone before it began
+            wire.abort()
+            raise TransportError(f"{address}: {_why_no_connection(error)}") from error
         except trio.TooSlowError as error:
             wire.abort()
             seconds = f"{HANDSHAKE_SECONDS_MAX:.0f} s"
@@ -252,7 +258,14 @@ class TcpTransport:
         except BaseException:
             wire.abort()
             raise
-        link = TcpLink(tls, peer=peer, dialled=dialled, address=address, ended=self._links.discard)
+        link = TcpLink(
+            tls,
+            peer=peer,
+            dialled=dialled,
+            address=address,
+            remote=remote,
+            ended=self._links.discard,
+        )
         self._links.add(link)
         return link
 
@@ -268,9 +281,12 @@ class TcpTransport:
             raise TransportError("this is our own address")
         if expect is not None and peer != expect:
             raise TransportError(f"expected node {ids.short(expect)}, {ids.short(peer)} answered")
+        self._check_allowed(peer)
+        return peer
+
+    def _check_allowed(self, peer: bytes) -> None:
         if self._allow is not None and peer not in self._allow:
             raise TransportError(f"node {ids.short(peer)} is not on the allow list")
-        return peer
 
     def _is_full(self, host: str) -> bool:
         return (

@@ -25,6 +25,13 @@ class Link(Protocol):
     def address(self) -> str:
         """The remote address for people, ``host:port``."""
 
+    @property
+    def remote(self) -> str:
+        """The remote IP and port, ``ip:port``: where the link comes from, or was dialled.
+
+        It differs from `address` if that is a name.
+        """
+
     async def send(self, frame: bytes) -> None:
         """Queue a frame; waits while the queue is full.
 

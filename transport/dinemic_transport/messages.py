@@ -15,7 +15,7 @@ A *ticket* ties an answer to what it answers, in each direction on its own::
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias, TypeVar
 
@@ -34,6 +34,7 @@ from dinemic_engine.limits import (
 )
 from dinemic_engine.ranges import FINGERPRINT_BYTES, HIGHEST, LOWEST, Bound, Key
 from dinemic_engine.reconcile import Segment
+from dinemic_transport import addresses
 
 PROTOCOL_VERSION: Final = 1
 CLUSTER_BYTES: Final = 16
@@ -44,9 +45,8 @@ PART_BYTES: Final = 60_000
 
 PARTS_MAX: Final = -(-EVENT_BYTES_MAX // PART_BYTES)
 EVENTS_PER_MESSAGE_MAX: Final = 256
-_EVENT_HEAD_BYTES: Final = 5
+NEIGHBOURS_PER_MESSAGE_MAX: Final = 16
 _LIGHT_BYTES: Final = 64
-_ROWS_BYTES_MAX: Final = 32 << 10
 _MODELS_BYTES_MAX: Final = 24 << 10
 _REASON_CHARACTERS_MAX: Final = 200
 _KEYS_PER_MESSAGE_MAX: Final = FRAME_BYTES_MAX // ID_BYTES
@@ -158,7 +158,29 @@ class Bye:
     reason: str
 
 
-Message: TypeAlias = Hello | Summary | Ask | Answer | Want | Events | Part | Got | Ping | Pong | Bye
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """A node, and an address at which others may dial it: an IP and a port, never a name."""
+
+    node_id: bytes
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Peers:
+    """``[11, port, [[node id, address], ...]]``: where others can dial us, and whom we know.
+
+    `port` is the one the sender listens on, 0 if it is not to be dialled. Its host is where the
+    link comes from.
+    """
+
+    port: int
+    neighbours: tuple[Neighbour, ...] = ()
+
+
+Message: TypeAlias = (
+    Hello | Summary | Ask | Answer | Want | Events | Part | Got | Ping | Pong | Bye | Peers
+)
 
 
 def check_models(models: Sequence[str]) -> tuple[str, ...]:
@@ -214,6 +236,8 @@ def _layout(message: Message) -> list[Value]:
             return [9]
         case Bye(reason):
             return [10, reason[:_REASON_CHARACTERS_MAX]]
+        case Peers(port, neighbours):
+            return [11, port, [[known.node_id, known.address] for known in neighbours]]
 
 
 def _rows(rows: Sequence[Row]) -> list[Value]:
@@ -244,45 +268,6 @@ def _keys(t: int, keys: Sequence[Key]) -> list[Value]:
     return out
 
 
-def events_messages(ticket: int, model: str, events: Iterable[bytes]) -> Iterator[Message]:
-    """`events` as messages that fit frames, in order; the last message is marked `last`.
-
-    With no events it is one empty message, which still ends its ticket.
-    """
-    batch: list[bytes] = []
-    size = 0
-    for raw in events:
-        large = len(raw) > PART_BYTES
-        cost = len(raw) + _EVENT_HEAD_BYTES
-        if batch and (large or size + cost > PART_BYTES or len(batch) == EVENTS_PER_MESSAGE_MAX):
-            yield Events(ticket, model, tuple(batch), last=False)
-            batch, size = [], 0
-        if large:
-            total = -(-len(raw) // PART_BYTES)
-            for index in range(total):
-                data = raw[index * PART_BYTES : (index + 1) * PART_BYTES]
-                yield Part(ticket, model, index, total, data)
-        else:
-            batch.append(raw)
-            size += cost
-    yield Events(ticket, model, tuple(batch))
-
-
-def rows_pages(rows: Iterable[Row]) -> list[tuple[Row, ...]]:
-    """`rows` cut so that each page fits a message; at least one page."""
-    pages: list[tuple[Row, ...]] = []
-    page: list[Row] = []
-    size = 0
-    for row in rows:
-        cost = len(row.model) + FINGERPRINT_BYTES + 16
-        if size + cost > _ROWS_BYTES_MAX or len(page) == MODELS_PER_HELLO_MAX:
-            pages.append(tuple(page))
-            page, size = [], 0
-        page.append(row)
-        size += cost
-    return [*pages, tuple(page)]
-
-
 def weight(message: Message) -> int:
     """About how many bytes a message holds, for the bounds of queues."""
     match message:
@@ -294,6 +279,8 @@ def weight(message: Message) -> int:
             return _LIGHT_BYTES * (1 + len(segments))
         case Hello(rows=rows) | Summary(rows=rows):
             return _LIGHT_BYTES * (1 + len(rows))
+        case Peers(neighbours=neighbours):
+            return _LIGHT_BYTES * (1 + 2 * len(neighbours))
         case _:
             return _LIGHT_BYTES
 
@@ -473,6 +460,22 @@ def _read_bye(fields: list[object]) -> Bye:
     return Bye(_exact(fields[0], str, "a reason")[:_REASON_CHARACTERS_MAX])
 
 
+def _read_peers(fields: list[object]) -> Peers:
+    neighbours: list[Neighbour] = []
+    for item in _items(fields[1], NEIGHBOURS_PER_MESSAGE_MAX, "nodes"):
+        pair = _items(item, 2, "a node's fields")
+        if len(pair) != 2:
+            raise TransportError("a node without an address")
+        node_id = _bytes(pair[0], ID_BYTES, ID_BYTES, "a node id")
+        address = _exact(pair[1], str, "an address")
+        try:
+            addresses.literal_untrusted(address)
+        except UsageError as error:
+            raise TransportError(str(error)) from None
+        neighbours.append(Neighbour(node_id, address))
+    return Peers(_number(fields[0], 0, addresses.PORT_MAX, "a port"), tuple(neighbours))
+
+
 _READERS: Final[dict[int, tuple[int, Callable[[list[object]], Message]]]] = {
     0: (5, _read_hello),
     1: (2, _read_summary),
@@ -485,4 +488,5 @@ _READERS: Final[dict[int, tuple[int, Callable[[list[object]], Message]]]] = {
     8: (0, lambda _: Ping()),
     9: (0, lambda _: Pong()),
     10: (1, _read_bye),
+    11: (2, _read_peers),
 }

@@ -1,7 +1,7 @@
 """Who may be a peer, whom to dial when, and what one peer is worth (CHAN-2, CHAN-5, GOS-4).
 
-An address is a hint: given by the user, or found. Only a handshake tells who is there. An address
-is dialled when nothing speaks against it::
+An address is a hint: given by the user, found, or told by a peer. Only a handshake tells who is
+there. An address is dialled when nothing speaks against it::
 
     known --due--> dialling --link--> joined --20 s--> back-off forgotten
       ^               |                  |                   |
@@ -11,14 +11,22 @@ Never ourselves, never a node we are linked to or are dialling already, never on
 faults, and after a failure only when its back-off is over: 0.5 s doubling to 60 s, jittered so
 that nodes started together do not meet in step. Two nodes that dial each other at once have two
 links; both ends keep the one dialled by the smaller id, so they keep the same.
+
+What a peer tells is a *claim* until a dial of it has led to its node. A liar may tell anything, so
+a claim has a line of its own in the book, which takes nothing from any other line: given, found,
+or told by somebody else with another node id. And claims are bounded: in number for each peer, the
+worst making room, in dials at once and a minute, and in failures; while there are links enough
+none is tried.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
+
+from dinemic_transport.budget import Budget
 
 BACKOFF_SECONDS: Final = (0.5, 60.0)
 YIELD_SECONDS: Final = 0.5
@@ -34,6 +42,23 @@ BAN_SECONDS: Final = (60.0, 3600.0)
 ADDRESSES_MAX: Final = 1024
 BANS_MAX: Final = 1024
 ADDRESS_CHARACTERS_MAX: Final = 300
+
+CLAIMS_PER_PEER_MAX: Final = 32
+CLAIM_FAILURES_MAX: Final = 5
+"""Half a minute of dials: a claim that none of them proved is forgotten."""
+
+TOLD_FAILURES_MAX: Final = 100
+"""An hour or two: nobody may tell again of a node that was reached and went away."""
+
+CLAIM_DIALS_MAX: Final = 8
+"""At once: half of what the runner dials, so that false claims hold up nothing else."""
+
+CLAIM_DIALS_BURST: Final = 64
+CLAIM_DIAL_SECONDS: Final = 1.0
+"""All peers' claims together: so many dials at once, then one a second, whoever they are."""
+
+LINKS_WANTED: Final = 32
+"""Up to so many nodes the network is a full mesh; with more links, claims are kept for later."""
 
 
 class Score:
@@ -76,8 +101,17 @@ class _Address:
     """By the user: kept for ever. Otherwise found, and replaceable."""
     node_id: bytes | None
     due: float
+    source: bytes | None = None
+    """The peer that told us of it."""
+    reached: bool = False
+    """Whether a dial of it has led to a node."""
     failures: int = 0
     dialling: bool = False
+
+    @property
+    def is_claim(self) -> bool:
+        """Whether it is no more than what some peer says."""
+        return self.source is not None and not self.reached
 
 
 @dataclass(slots=True)
@@ -100,7 +134,9 @@ class Peers:
     def __init__(self, me: bytes, rand: Callable[[], float]) -> None:
         self._me = me
         self._rand = rand
-        self._book: dict[str, _Address] = {}
+        self._book: dict[tuple[str, bytes | None], _Address] = {}
+        """By address, and by node id if a peer told us so."""
+        self._claim_dials = Budget(CLAIM_DIALS_BURST, CLAIM_DIAL_SECONDS)
         self._linked: dict[bytes, tuple[bool, float]] = {}
         """Node ids we hold a link to: whether we dialled it, and since when."""
         self._bans: dict[bytes, _Ban] = {}
@@ -112,9 +148,9 @@ class Peers:
 
     def given(self, address: str, now: float) -> None:
         """An address the user names: it is tried for as long as the node runs."""
-        entry = self._book.get(address)
+        entry = self._book.get((address, None))
         if entry is None:
-            self._book[address] = _Address(address, True, None, now)
+            self._book[address, None] = _Address(address, True, None, now)
         else:
             entry.given = True
 
@@ -122,29 +158,58 @@ class Peers:
         """A hint from discovery. A node that has just shown up there is tried at once."""
         if node_id == self._me or len(address) > ADDRESS_CHARACTERS_MAX:
             return
-        entry = self._book.get(address)
-        due = now + (YIELD_SECONDS if node_id is not None and node_id < self._me else 0.0)
+        entry = self._book.get((address, None))
+        due = self._due(node_id, now)
         if entry is None:
-            if len(self._book) >= ADDRESSES_MAX and not self._evict():
+            if len(self._book) >= ADDRESSES_MAX and not self._evict(self._book.values()):
                 return
-            self._book[address] = _Address(address, False, node_id, due)
+            self._book[address, None] = _Address(address, False, node_id, due)
         elif node_id is not None and node_id != entry.node_id:
             entry.node_id, entry.failures = node_id, 0
             entry.due = min(entry.due, due)
         else:
             entry.due = min(entry.due, now + FOUND_AGAIN_SECONDS)
 
-    def _evict(self) -> bool:
-        """Drop the found address that failed most; False if there is none to drop."""
+    def told_untrusted(self, address: str, node_id: bytes, source: bytes, now: float) -> None:
+        """A hint from the peer `source`: `node_id` may be at `address`. It alters no other line.
+
+        It takes the room of an earlier claim, of this peer if that has made too many.
+        """
+        own = self._book.get((address, None))
+        if own is not None and (own.given or own.node_id == node_id):
+            return
+        if (address, node_id) in self._book or node_id == self._me:
+            return
+        if len(address) > ADDRESS_CHARACTERS_MAX:
+            return
+        claims = [entry for entry in self._book.values() if entry.is_claim]
+        same = [entry for entry in claims if entry.source == source]
+        if len(same) >= CLAIMS_PER_PEER_MAX:
+            if not self._evict(same):
+                return
+        elif len(self._book) >= ADDRESSES_MAX and not self._evict(claims):
+            return
+        due = self._due(node_id, now)
+        self._book[address, node_id] = _Address(address, False, node_id, due, source)
+
+    def _due(self, node_id: bytes | None, now: float) -> float:
+        """When to dial a node just found for the first time."""
+        return now + (YIELD_SECONDS if node_id is not None and node_id < self._me else 0.0)
+
+    def _evict(self, entries: Iterable[_Address]) -> bool:
+        """Drop one of these, a claim rather than not, that failed most; False if none can go."""
         worst = max(
-            (entry for entry in self._book.values() if not entry.given and not entry.dialling),
-            key=lambda entry: entry.failures,
+            (entry for entry in entries if not entry.given and not entry.dialling),
+            key=lambda entry: (entry.is_claim, entry.failures),
             default=None,
         )
         if worst is None:
             return False
-        del self._book[worst.address]
+        self._forget(worst)
         return True
+
+    def _forget(self, entry: _Address) -> None:
+        del self._book[entry.address, entry.node_id if entry.source is not None else None]
 
     # -- dialling --
 
@@ -152,6 +217,8 @@ class Peers:
         """An address to dial now, marked as being dialled until `failed` or `reached`."""
         for due, entry in self._dialable():
             if due <= now:
+                if entry.is_claim:
+                    self._claim_dials.take(now)
                 entry.dialling = True
                 return Dial(entry.address, None if entry.given else entry.node_id)
         return None
@@ -162,28 +229,50 @@ class Peers:
 
     def _dialable(self) -> Iterator[tuple[float, _Address]]:
         """Every address nothing but time keeps from being dialled, and when it no longer does."""
-        busy = {entry.node_id for entry in self._book.values() if entry.dialling}
+        dialling = [entry for entry in self._book.values() if entry.dialling]
+        places = {entry.address for entry in dialling}
+        busy = {entry.node_id for entry in dialling}
         busy = (busy | self._linked.keys() | {self._me}) - {None}
+        claims_wait = (
+            sum(entry.is_claim for entry in dialling) >= CLAIM_DIALS_MAX
+            or len(self._linked) >= LINKS_WANTED
+        )
         for entry in self._book.values():
-            if not entry.dialling and entry.node_id not in busy:
-                yield max(entry.due, self._banned_until(entry.node_id)), entry
+            if entry.address in places or entry.node_id in busy:
+                continue
+            due = max(entry.due, self._banned_until(entry.node_id))
+            if not entry.is_claim:
+                yield due, entry
+            elif not claims_wait:
+                yield max(due, self._claim_dials.ready_at), entry
 
     def failed(self, address: str, now: float) -> None:
-        """No link came of dialling `address`, or it ended."""
-        entry = self._book.get(address)
-        if entry is None:
-            return
-        first, last = BACKOFF_SECONDS
-        pause = min(last, first * 2 ** min(entry.failures, 16))
+        """No link came of dialling `address`."""
+        entry = self._dialled(address)
         entry.dialling = False
-        entry.failures += 1
-        entry.due = now + pause * (0.5 + self._rand())
+        self._back_off(entry, now)
 
     def reached(self, address: str, node_id: bytes) -> None:
         """Dialling `address` has led to `node_id`."""
-        entry = self._book.get(address)
-        if entry is not None:
-            entry.node_id, entry.dialling = node_id, False
+        entry = self._dialled(address)
+        entry.dialling, entry.reached = False, True
+        entry.node_id = node_id
+
+    def _dialled(self, address: str) -> _Address:
+        """The entry that is being dialled at `address`: there is one, and no other."""
+        (entry,) = [e for e in self._book.values() if e.dialling and e.address == address]
+        return entry
+
+    def _back_off(self, entry: _Address, now: float) -> None:
+        """It failed: dial it again later, or never if a peer told of it and it failed too often."""
+        first, last = BACKOFF_SECONDS
+        pause = min(last, first * 2 ** min(entry.failures, 16))
+        entry.failures += 1
+        entry.due = now + pause * (0.5 + self._rand())
+        if entry.source is not None:
+            failures_max = CLAIM_FAILURES_MAX if entry.is_claim else TOLD_FAILURES_MAX
+            if entry.failures >= failures_max:
+                self._forget(entry)
 
     # -- links --
 
@@ -209,11 +298,11 @@ class Peers:
     def left(self, node_id: bytes, now: float) -> None:
         """The link we kept has ended: its addresses may be dialled again soon."""
         _, since = self._linked.pop(node_id)
-        for entry in self._book.values():
-            if entry.node_id == node_id and not entry.dialling:
+        for entry in [entry for entry in self._book.values() if entry.node_id == node_id]:
+            if not entry.dialling:
                 if now >= since + STEADY_SECONDS:
                     entry.failures = 0
-                self.failed(entry.address, now)
+                self._back_off(entry, now)
 
     # -- faults --
 

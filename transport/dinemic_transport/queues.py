@@ -15,7 +15,8 @@ from typing import Final
 from dinemic_engine.errors import TransportError
 from dinemic_engine.limits import EVENT_BYTES_MAX
 from dinemic_transport.catchup import IngestJob
-from dinemic_transport.messages import Events, Message, Part, events_messages, weight
+from dinemic_transport.messages import Events, Message, Part, weight
+from dinemic_transport.pages import events_messages
 
 INBOX_BYTES_MAX: Final = 8 << 20
 """More than one window and one offer bring; it bounds what a peer can make us hold."""

@@ -26,7 +26,6 @@ import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final
@@ -36,13 +35,14 @@ import trio
 from dinemic_engine.errors import DinemicError, TransportError, UsageError
 from dinemic_engine.ids import short
 from dinemic_transport.catchup import summarise
+from dinemic_transport.exchange import Exchange
 from dinemic_transport.gossip import Gossip
 from dinemic_transport.link import Discovery, Link, Transport
 from dinemic_transport.messages import check_models, cluster_hash, encode
 from dinemic_transport.peers import Dial, Peers
 from dinemic_transport.replica import Replica
-from dinemic_transport.rows import ModelStatus
-from dinemic_transport.session import Counters, Session, State, event_id_untrusted
+from dinemic_transport.session import Session, State, event_id_untrusted
+from dinemic_transport.status import NetworkStatus, PeerStatus
 
 JOB_THREADS: Final = 4
 """The replica judges one batch at a time anyway; more threads only read beside it."""
@@ -60,33 +60,6 @@ _log = logging.getLogger(__name__)
 
 Offload = Callable[..., Awaitable[Any]]
 """``await offload(call, *args)`` is what a blocking call returns; the trio thread goes on."""
-
-
-@dataclass(frozen=True, slots=True)
-class PeerStatus:
-    """One peer with a link. `state` is greeting, open or closed; `score` sinks with its faults."""
-
-    node_id: bytes
-    address: str
-    dialled: bool
-    state: str
-    synced: bool
-    catching_up: str | None
-    score: float
-    models: tuple[ModelStatus, ...]
-    counters: Counters
-
-
-@dataclass(frozen=True, slots=True)
-class NetworkStatus:
-    """What the network is doing. `error` is why it stopped, if it did by itself."""
-
-    node_id: bytes
-    addresses: tuple[str, ...]
-    known_addresses: int
-    synced: bool
-    peers: tuple[PeerStatus, ...]
-    error: str | None = None
 
 
 class _Connection:
@@ -111,7 +84,8 @@ class Runner:
     """The network of one node. `run` it once; `announce` and `stop` may come from any thread.
 
     `peers` are addresses to keep trying. `discover` gets the addresses listened on and returns
-    what finds more. `offload` and `rand` are replaced in tests.
+    what finds more. With `exchange` peers tell it of others, and others of it. `offload` and `rand`
+    are replaced in tests.
     """
 
     def __init__(
@@ -124,6 +98,7 @@ class Runner:
         rand: Callable[[], float],
         peers: Sequence[str] = (),
         discover: Callable[[Sequence[str]], Sequence[Discovery]] = lambda addresses: (),
+        exchange: bool = True,
         offload: Offload | None = None,
         identify: Callable[[bytes], bytes] = event_id_untrusted,
     ) -> None:
@@ -141,6 +116,8 @@ class Runner:
         self._identify = identify
         self._gossip = Gossip(identify)
         self._peers = Peers(node_id, rand)
+        self._takes_part = exchange
+        self._exchange = Exchange(node_id, rand)
         self._connections: dict[bytes, _Connection] = {}
         self._scope = trio.CancelScope()
         self._stopping = False
@@ -244,6 +221,8 @@ class Runner:
 
                 def started(addresses: list[str]) -> None:
                     self.addresses = tuple(addresses)
+                    if self._takes_part:
+                        self._exchange.listen(self.addresses)
                     for discovery in self._discover(self.addresses):
                         nursery.start_soon(discovery.run, self._found)
                     task_status.started(self.addresses)
@@ -358,6 +337,7 @@ class Runner:
         self._connections[peer] = connection
         self._peers.joined(peer, now, dialled=link.dialled)
         self._gossip.add(session)
+        self._exchange.add(session, link.remote, dialled=link.dialled)
         self._rows_due.unpark_all()
         try:
             async with trio.open_nursery() as nursery:
@@ -375,6 +355,7 @@ class Runner:
         session, peer, now = connection.session, connection.link.peer, trio.current_time()
         session.lost_link("this node stopped")
         self._gossip.remove(session)
+        self._exchange.remove(session)
         if self._connections.get(peer) is connection:
             del self._connections[peer]
             self._peers.left(peer, now)
@@ -393,6 +374,7 @@ class Runner:
             connection.was_open = True
             link = connection.link
             _log.info("node %s at %s: connected", short(link.peer), link.address)
+            self._exchange.opened(connection.session)
         if connection.session.wants_rows:
             self._rows_due.unpark_all()
         connection.kick()
@@ -410,7 +392,21 @@ class Runner:
                     session.lost_link("the peer closed the link")
                 else:
                     session.receive_frame_untrusted(frame, trio.current_time())
+                    self._learn(session)
             self._after(connection)
+
+    def _learn(self, session: Session) -> None:
+        """Take what a peer has told of others, and tell those of it."""
+        told, now = session.take_told(), trio.current_time()
+        if told is None:
+            return
+        for hint in self._exchange.hints_untrusted(session, told, now):
+            if hint.address not in self.addresses:
+                self._peers.told_untrusted(hint.address, hint.node_id, session.peer, now)
+                self._dial_due.unpark_all()
+        if self._exchange.introduce_untrusted(session, told.port):
+            for connection in self._connections.values():
+                self._after(connection)
 
     async def _write(self, connection: _Connection) -> None:
         """Send what the session says; returns when it is closed and has said its last word."""

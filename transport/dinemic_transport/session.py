@@ -26,7 +26,7 @@ import enum
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from dinemic_engine.errors import InvalidEvent, TransportError
@@ -55,18 +55,20 @@ from dinemic_transport.messages import (
     Hello,
     Message,
     Part,
+    Peers,
     Ping,
     Pong,
     Row,
     Summary,
     Want,
     decode_untrusted,
-    rows_pages,
 )
+from dinemic_transport.pages import rows_pages
 from dinemic_transport.peers import Score
 from dinemic_transport.queues import Inbox, Outbox, Recent
 from dinemic_transport.replica import Ingested
 from dinemic_transport.rows import GRACE_SECONDS, ModelStatus, Rows
+from dinemic_transport.status import Counters
 
 HELLO_SECONDS: Final = 10.0
 PING_SECONDS: Final = 20.0
@@ -98,7 +100,7 @@ _ALLOWED: Final[dict[State, tuple[type[Message], ...]]] = {
     State.GREETING: (Hello, Bye),
     State.LISTING: (Summary, Bye),
     State.HEARD: (Bye,),
-    State.OPEN: (Summary, Ask, Answer, Want, Events, Part, Got, Ping, Pong, Bye),
+    State.OPEN: (Summary, Ask, Answer, Want, Events, Part, Got, Ping, Pong, Bye, Peers),
     State.CLOSED: (),
 }
 
@@ -110,23 +112,6 @@ def event_id_untrusted(raw: bytes) -> bytes:
         InvalidEvent: not the envelope of an event.
     """
     return open_envelope_untrusted(raw).id
-
-
-@dataclass(frozen=True, slots=True)
-class Counters:
-    """What passed through a session so far, in events."""
-
-    sent: int = 0
-    received: int = 0
-    admitted: int = 0
-    duplicate: int = 0
-    waiting: int = 0
-    refused: int = 0
-    """By the rules every node judges alike."""
-    dropped: int = 0
-    """News not sent, or not taken in, for want of room: found again by a catch-up."""
-    catchups: int = 0
-    """Catch-ups driven from here."""
 
 
 class Session:
@@ -174,6 +159,7 @@ class Session:
         self._catchup: Catchup | None = None
         self._catchup_until = math.inf
         self._offer_admitted = 0
+        self._told: Peers | None = None
         self._heard_at = self._spoke_at = now
         self._greet_until = now + HELLO_SECONDS
         self._probe_until = math.inf
@@ -249,6 +235,11 @@ class Session:
             self._job = self._requests.popleft() if self._requests else self._advance(now)
         return self._job
 
+    def take_told(self) -> Peers | None:
+        """What the peer has last told of nodes, once; to be asked for after each frame."""
+        told, self._told = self._told, None
+        return told
+
     # -- input: our side --
 
     def refresh(self, rows: Iterable[Row], stale: frozenset[str], now: float) -> None:
@@ -301,6 +292,11 @@ class Session:
         """News of `model` was not sent: see to it that a catch-up brings it soon."""
         if self.state is State.OPEN and self.shares(model):
             self._rows.lose(model, now)
+
+    def tell(self, peers: Peers) -> None:
+        """Tell the peer of nodes, ours or others."""
+        if self.state is State.OPEN:
+            self._send(peers)
 
     def probe(self, now: float) -> None:
         """The peer may be gone: close unless it is heard of within `PROBE_SECONDS`."""
@@ -438,6 +434,8 @@ class Session:
                     self._send(Pong())
             case Pong():
                 pass
+            case Peers():
+                self._told = message
             case Bye(reason):
                 self.lost_link(f"the peer said: {reason}")
 

@@ -96,6 +96,7 @@ class TcpLink:
         peer: bytes,
         dialled: bool,
         address: str,
+        remote: str,
         ended: Callable[[TcpLink], None],
     ) -> None:
         """Take over a stream whose handshake is done; `ended` is called once, at the end."""
@@ -104,6 +105,7 @@ class TcpLink:
         self._peer = peer
         self._dialled = dialled
         self._address = address
+        self._remote = remote
         self._tell_ended = ended
         self._ended: str | None = None
         self._gone = trio.Event()
@@ -130,8 +132,13 @@ class TcpLink:
 
     @property
     def address(self) -> str:
-        """The remote ``host:port``."""
+        """The remote ``host:port``, as it was dialled."""
         return self._address
+
+    @property
+    def remote(self) -> str:
+        """The remote ``ip:port``."""
+        return self._remote
 
     async def send(self, frame: bytes) -> None:
         """Queue a frame; waits while the queue is full. Cancelled while waiting: not queued.

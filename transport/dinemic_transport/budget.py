@@ -1,0 +1,36 @@
+"""A budget: how often something may happen, on average and at once (GOS-3).
+
+The virtual schedule of ATM's generic cell rate algorithm, which is a token bucket in one number.
+Each use is paid for with `seconds` of time, and time may be owed for `burst` uses at most::
+
+    used   | | | |                            burst = 4: four at once,
+    paid   |----|----|----|----|              the fifth when the first is paid for
+                now ->         ^ paid until
+
+Invariant: in any stretch of t seconds it is used at most `burst` + t / `seconds` times.
+"""
+
+from __future__ import annotations
+
+import math
+
+
+class Budget:
+    """`burst` uses at once, and one more every `seconds`."""
+
+    def __init__(self, burst: int, seconds: float) -> None:
+        self._seconds = seconds
+        self._owed_max = (burst - 1) * seconds
+        self._paid_until = -math.inf
+
+    @property
+    def ready_at(self) -> float:
+        """When the next `take` succeeds."""
+        return self._paid_until - self._owed_max
+
+    def take(self, now: float) -> bool:
+        """Use it once; False, and nothing is used, if it is exhausted."""
+        if now < self.ready_at:
+            return False
+        self._paid_until = max(self._paid_until, now) + self._seconds
+        return True

@@ -1,0 +1,51 @@
+"""What the network of a node is doing, as values for people and programs to look at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dinemic_transport.rows import ModelStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """What passed through a session so far, in events."""
+
+    sent: int = 0
+    received: int = 0
+    admitted: int = 0
+    duplicate: int = 0
+    waiting: int = 0
+    refused: int = 0
+    """By the rules every node judges alike."""
+    dropped: int = 0
+    """News not sent, or not taken in, for want of room: found again by a catch-up."""
+    catchups: int = 0
+    """Catch-ups driven from here."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerStatus:
+    """One peer with a link. `state` is greeting, open or closed; `score` sinks with its faults."""
+
+    node_id: bytes
+    address: str
+    dialled: bool
+    state: str
+    synced: bool
+    catching_up: str | None
+    score: float
+    models: tuple[ModelStatus, ...]
+    counters: Counters
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkStatus:
+    """What the network is doing. `error` is why it stopped, if it did by itself."""
+
+    node_id: bytes
+    addresses: tuple[str, ...]
+    known_addresses: int
+    synced: bool
+    peers: tuple[PeerStatus, ...]
+    error: str | None = None
