@@ -7,12 +7,13 @@ from typing import NamedTuple
 
 from benchmarks.harness import Goal, Report, Side, Size, cost_ratio, costs, take_turns
 from benchmarks.workloads import BEGINNING_US, drawn, fresh_home, hash_of, verifying
+from dinemic_engine.edits import Set
 from dinemic_engine.event import Event, sign_event
 from dinemic_engine.ids import AuthorId, EventId, ObjectId
 from dinemic_engine.keys import SealingKey, SigningKey
 from dinemic_engine.ledger import Ledger
 from dinemic_engine.limits import T_US_MAX
-from dinemic_engine.ops import SUITE_X25519, UPDATE, Create, Grant, Op, Policy, Revoke, Set
+from dinemic_engine.ops import SUITE_X25519, UPDATE, Create, Grant, Op, Policy, Revoke
 from dinemic_engine.store.rocks import RocksStore
 from dinemic_engine.view import View
 

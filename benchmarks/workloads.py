@@ -18,10 +18,11 @@ from dinemic.config import Config
 from dinemic.node import Node
 from dinemic_engine import canonical
 from dinemic_engine.canonical import Value
+from dinemic_engine.edits import Set
 from dinemic_engine.event import Event, sign_event
 from dinemic_engine.ids import AuthorId, EventId, ObjectId, parse_db_id_untrusted
 from dinemic_engine.keys import SealingKey, SigningKey, verify
-from dinemic_engine.ops import SUITE_X25519, UPDATE, Create, Grant, Op, Policy, Set
+from dinemic_engine.ops import SUITE_X25519, UPDATE, Create, Grant, Op, Policy
 
 BEGINNING_US = 1_750_000_000_000_000
 """When the events of a `Writer` begin: long past, so no node holds them back."""

@@ -15,10 +15,12 @@
 """
 
 from dinemic._version import __version__
+from dinemic.bundles import Exported, Imported, audit, export_bundle, import_bundle
 from dinemic.fields import Conflict, DField
 from dinemic.logs import set_loglevel
 from dinemic.models import AccessPolicy, DModel, HistoryEvent
 from dinemic.node import Node, Status
+from dinemic.replays import LeftOut, Replayed, replay
 from dinemic.running import (
     launch,
     object_list,
@@ -29,10 +31,12 @@ from dinemic.running import (
     status,
     wait_synced,
 )
+from dinemic_engine.audit import AuditReport
 from dinemic_engine.canonical import Sealed
 from dinemic_engine.errors import (
     BadSignature,
     BrokenChain,
+    BundleError,
     DinemicError,
     InvalidEvent,
     LimitExceeded,
@@ -50,22 +54,30 @@ from dinemic_engine.errors import (
     UpdateRejected,
     UsageError,
 )
+from dinemic_engine.findings import Finding
 
 __all__ = [
     "AccessPolicy",
+    "AuditReport",
     "BadSignature",
     "BrokenChain",
+    "BundleError",
     "Conflict",
     "DField",
     "DModel",
     "DinemicError",
+    "Exported",
+    "Finding",
     "HistoryEvent",
+    "Imported",
     "InvalidEvent",
+    "LeftOut",
     "LimitExceeded",
     "Malformed",
     "Node",
     "NotLaunched",
     "NotOwned",
+    "Replayed",
     "Sealed",
     "Status",
     "StoreCorrupt",
@@ -79,11 +91,15 @@ __all__ = [
     "UpdateRejected",
     "UsageError",
     "__version__",
+    "audit",
+    "export_bundle",
+    "import_bundle",
     "launch",
     "object_list",
     "object_list_owned",
     "open_node",
     "prepare",
+    "replay",
     "set_loglevel",
     "shutdown",
     "status",

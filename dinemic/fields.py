@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, overload
 
 from dinemic.sealer import ToSeal
 from dinemic_engine.canonical import Sealed, Value
+from dinemic_engine.edits import Delete, Set, check_field_name
 from dinemic_engine.errors import Malformed, UsageError
 from dinemic_engine.ids import to_text
-from dinemic_engine.ops import Delete, Set, check_field_name
 from dinemic_engine.types import register
 
 if TYPE_CHECKING:

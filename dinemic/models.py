@@ -10,6 +10,7 @@ from dinemic.fields import DECLARED, Access, Conflict, Default, DField
 from dinemic.sealer import SUITES, Edit, Sealing
 from dinemic_engine import canonical
 from dinemic_engine.canonical import Sealed, Value
+from dinemic_engine.edits import check_field_name
 from dinemic_engine.errors import InvalidEvent, Reason, UpdateRejected
 from dinemic_engine.ids import (
     AuthorId,
@@ -22,17 +23,7 @@ from dinemic_engine.ids import (
     short,
     to_text,
 )
-from dinemic_engine.ops import (
-    ADMIN,
-    READ,
-    UPDATE,
-    Op,
-    Policy,
-    Remove,
-    Revoke,
-    SetPolicy,
-    check_field_name,
-)
+from dinemic_engine.ops import ADMIN, READ, UPDATE, Op, Policy, Remove, Revoke, SetPolicy
 from dinemic_engine.readers import Having
 from dinemic_engine.types import register
 from dinemic_engine.view import Because, View

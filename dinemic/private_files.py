@@ -16,7 +16,7 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from dinemic_engine import canonical
 from dinemic_engine.canonical import Value
@@ -76,11 +76,18 @@ def read(path: Path, bytes_max: int) -> bytes:
 
 def write(path: Path, data: bytes) -> None:
     """Make a file that was not there, durably; after an error it is not there either."""
+    with placing(path) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def placing(path: Path, mode: int = 0o600) -> Iterator[BinaryIO]:
+    """A file to write into, at `path` and on disk when the block has ended without an error."""
     placed = path.parent / (UNFINISHED_PREFIX + os.urandom(8).hex())
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     try:
-        with os.fdopen(os.open(placed, flags, 0o600), "wb") as file:
-            file.write(data)
+        with os.fdopen(os.open(placed, flags, mode), "wb") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         placed = placed.rename(path)

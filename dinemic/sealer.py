@@ -22,6 +22,7 @@ from typing import Final, Literal, TypeVar
 from dinemic.keyring import Keyring, ObjectKeys
 from dinemic_engine import limits, sealing
 from dinemic_engine.canonical import Sealed, Value
+from dinemic_engine.edits import Set
 from dinemic_engine.errors import Unreadable
 from dinemic_engine.ids import AuthorId, ObjectId, short
 from dinemic_engine.keys import SigningKey
@@ -34,7 +35,6 @@ from dinemic_engine.ops import (
     Epoch,
     Grant,
     Op,
-    Set,
 )
 from dinemic_engine.types import register
 from dinemic_engine.view import View

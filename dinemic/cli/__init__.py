@@ -11,7 +11,7 @@ import os
 import click
 
 from dinemic._version import __version__
-from dinemic.cli import access, demo, keys, listings, node, state
+from dinemic.cli import access, bundle, demo, keys, listings, node, state
 from dinemic.cli.common import Commands
 
 
@@ -21,8 +21,8 @@ from dinemic.cli.common import Commands
 def main(context: click.Context) -> None:
     """Signed, encrypted objects that live on every node at once, without a server.
 
-    All commands but demo, node and keys only read, also beside a running node. They work on the
-    home named by --home, else by DINEMIC_HOME, else on the user's own.
+    All commands but demo, node, import and keys only read, also beside a running node. They work on
+    the home named by --home, else by DINEMIC_HOME, else on the user's own.
 
     Exit codes: 0 all is well, 1 findings, 2 the call or the store cannot be used.
     """
@@ -39,6 +39,8 @@ for _command in (
     access.access,
     state.replay,
     listings.audit,
+    bundle.export_bundle,
+    bundle.import_bundle,
     keys.keys,
 ):
     main.add_command(_command)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 import click
 
+from dinemic import bundles
 from dinemic.cli.common import Home, find_object, of_a_home, print_json, reading
 from dinemic.cli.tables import print_table
 from dinemic.cli.words import Author, Authors, Json, op_json, op_text, plural, time_text
@@ -119,45 +122,67 @@ def _event_json(logged: LoggedEvent, author: Author) -> dict[str, Json]:
 
 
 @click.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path), required=False)
 @of_a_home
 @click.pass_context
-def audit(context: click.Context, home: Path | None, as_json: bool) -> None:
-    """Verify a whole home again from its signed bytes; change nothing.
+def audit(context: click.Context, file: Path | None, home: Path | None, as_json: bool) -> None:
+    """Verify a whole home, or a bundle, again from its signed bytes; change nothing.
 
     Opens every event, checks its signature and whether its author was allowed to make it, and
     compares all that is stored beside the events with what they make. Exit code 1 if anything is
-    not as it must be. The digest is equal on two homes exactly if their objects are.
+    not as it must be. The digest is equal on two homes exactly if their objects are. With FILE, a
+    bundle, that is verified and no home is looked at.
 
     Example: dinemic audit --home ./server
     """
-    quiet = as_json or not sys.stderr.isatty()
-
-    def tell(events: int) -> None:
-        click.echo(f"\r{events} events", nl=False, err=True)
-
-    with reading(home, check=False) as here:
-        report = audit_store(here.store, None if quiet else tell)
-        where = str(here.config.home)
-    if not quiet:
-        click.echo("\r", nl=False, err=True)
+    if file is not None and home is not None:
+        raise click.UsageError("either FILE or --home, not both")
+    with telling(as_json) as progress:
+        if file is not None:
+            report = bundles.audit(file, progress)
+            where = {"file": str(file)}
+        else:
+            with reading(home, check=False) as here:
+                report = audit_store(here.store, progress)
+                where = {"home": str(here.config.home)}
     if as_json:
-        print_json(_report_json(report, where))
+        print_json(where | _report_json(report))
     else:
         _print_report(report, where)
     if not report.ok:
         context.exit(FINDINGS_FOUND)
 
 
-def _print_report(report: AuditReport, where: str) -> None:
-    click.echo(printable(f"home        {where}"))
+@contextlib.contextmanager
+def telling(as_json: bool) -> Iterator[bundles.Progress | None]:
+    """A function that shows on a terminal how many events are done; None if nobody looks."""
+    if as_json or not sys.stderr.isatty():
+        yield None
+        return
+
+    def tell(events: int) -> None:
+        click.echo(f"\r{events} events", nl=False, err=True)
+
+    yield tell
+    click.echo("\r", nl=False, err=True)
+
+
+def _print_report(report: AuditReport, where: dict[str, str]) -> None:
+    for kind, name in where.items():
+        click.echo(printable(f"{kind:<11} {name}"))
     click.echo(f"objects     {report.objects}")
     click.echo(f"events      {report.events}")
     click.echo(f"signatures  {report.signatures} good")
     click.echo(f"digest      {to_text(report.digest)}")
-    if report.ok:
+    print_findings(report.findings)
+
+
+def print_findings(findings: Sequence[Finding]) -> None:
+    """What an audit found, one thing a line, or that it found nothing."""
+    if not findings:
         click.secho("clean", fg="green")
         return
-    click.secho(plural(len(report.findings), "finding"), fg="red", bold=True)
+    click.secho(plural(len(findings), "finding"), fg="red", bold=True)
     rows = [
         (
             finding.kind,
@@ -165,24 +190,24 @@ def _print_report(report: AuditReport, where: str) -> None:
             short(finding.event) if finding.event else "",
             finding.detail,
         )
-        for finding in report.findings
+        for finding in findings
     ]
     print_table(("row", "object", "event", "what"), rows)
 
 
-def _report_json(report: AuditReport, where: str) -> dict[str, Json]:
+def _report_json(report: AuditReport) -> dict[str, Json]:
     return {
-        "home": where,
         "ok": report.ok,
         "objects": report.objects,
         "events": report.events,
         "signatures": report.signatures,
         "digest": to_text(report.digest),
-        "findings": [_finding_json(finding) for finding in report.findings],
+        "findings": [finding_json(finding) for finding in report.findings],
     }
 
 
-def _finding_json(finding: Finding) -> dict[str, Json]:
+def finding_json(finding: Finding) -> dict[str, Json]:
+    """One finding as JSON."""
     return {
         "kind": finding.kind,
         "object": to_text(finding.object) if finding.object else None,

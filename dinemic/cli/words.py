@@ -17,7 +17,20 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple, assert_never
 
+from dinemic.logs import printable
 from dinemic_engine.canonical import Sealed, Value
+from dinemic_engine.edits import (
+    CounterAdd,
+    Delete,
+    DictDelete,
+    DictSet,
+    ListDelete,
+    ListInsert,
+    ListSet,
+    Set,
+    SetAdd,
+    SetRemove,
+)
 from dinemic_engine.ids import ObjectId, db_id, short, to_text
 from dinemic_engine.ops import (
     ADMIN,
@@ -25,14 +38,12 @@ from dinemic_engine.ops import (
     ROLES,
     UPDATE,
     Create,
-    Delete,
     Epoch,
     Grant,
     Op,
     Policy,
     Remove,
     Revoke,
-    Set,
     SetPolicy,
 )
 from dinemic_engine.view import View
@@ -116,6 +127,25 @@ def op_text(op: Op) -> str:
             return f"set {op.field} = {value_text(op.value, _SHOWN_MAX)}"
         case Delete():
             return f"delete {op.field}"
+        case ListInsert():
+            shown = op.values if op.count > 1 or isinstance(op.values, Sealed) else op.values[0]
+            return f"insert into {op.field}: {value_text(shown, _SHOWN_MAX)}"
+        case ListSet():
+            return f"set an element of {op.field} = {value_text(op.value, _SHOWN_MAX)}"
+        case ListDelete():
+            count = sum(span.length for span in op.spans)
+            return f"delete {plural(count, 'element')} of {op.field}"
+        case DictSet():
+            key = printable(op.key)
+            return f"set {op.field}[{key}] = {value_text(op.value, _SHOWN_MAX)}"
+        case DictDelete():
+            return f"delete {op.field}[{printable(op.key)}]"
+        case CounterAdd():
+            return f"add to {op.field}: {value_text(op.amount, _SHOWN_MAX)}"
+        case SetAdd():
+            return f"put into {op.field}: {value_text(op.value, _SHOWN_MAX)}"
+        case SetRemove():
+            return f"take {plural(len(op.adds), 'value')} out of {op.field}"
         case Grant():
             return f"grant {ROLES[op.role]} to {short(op.subject)}"
         case Revoke():
@@ -141,6 +171,29 @@ def op_json(op: Op) -> dict[str, Json]:
             return {"op": "set", "field": op.field, "value": value_json(op.value)}
         case Delete():
             return {"op": "delete", "field": op.field}
+        case ListInsert():
+            return {
+                "op": "list insert",
+                "field": op.field,
+                "count": op.count,
+                "values": value_json(op.values),
+            }
+        case ListSet():
+            return {"op": "list set", "field": op.field, "value": value_json(op.value)}
+        case ListDelete():
+            count = sum(span.length for span in op.spans)
+            return {"op": "list delete", "field": op.field, "count": count}
+        case DictSet():
+            value = value_json(op.value)
+            return {"op": "dict set", "field": op.field, "key": op.key, "value": value}
+        case DictDelete():
+            return {"op": "dict delete", "field": op.field, "key": op.key}
+        case CounterAdd():
+            return {"op": "counter add", "field": op.field, "amount": value_json(op.amount)}
+        case SetAdd():
+            return {"op": "set add", "field": op.field, "value": value_json(op.value)}
+        case SetRemove():
+            return {"op": "set remove", "field": op.field, "count": len(op.adds)}
         case Grant():
             return {
                 "op": "grant",

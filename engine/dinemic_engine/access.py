@@ -31,7 +31,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from dinemic_engine.canonical import Sealed, decode_untrusted
+from dinemic_engine.canonical import decode_untrusted
+from dinemic_engine.edits import EDITS, only_edits, sealed_in
 from dinemic_engine.errors import Reason, StoreCorrupt, Unauthorized
 from dinemic_engine.event import Event
 from dinemic_engine.ids import AuthorId, EventId, ObjectId, short
@@ -41,20 +42,18 @@ from dinemic_engine.ops import (
     READ,
     UPDATE,
     Create,
-    Delete,
     Epoch,
     Grant,
     Policy,
     Remove,
     Revoke,
-    Set,
     SetPolicy,
-    only_writes,
     read_policy,
 )
 from dinemic_engine.store import keyspace
 from dinemic_engine.store.keyspace import AUTHORIZED, CLOSED, REVOKED, Act, ObjectRow, Place
 from dinemic_engine.store.overlay import Readable
+from dinemic_engine.vetoes import is_withheld
 
 WRITERS: Final = (UPDATE, ADMIN)
 GRANTERS: Final = (ADMIN,)
@@ -91,10 +90,10 @@ def judge(rows: Readable, row: ObjectRow, event: Event, place: Place) -> bool:
     authorized, refusal = _stands(rows, row, event, place, place)
     if refusal is not None:
         raise Unauthorized(refusal, f"by {short(event.author)}")
-    if not only_writes(event.ops):
+    if not only_edits(event.ops):
         _check_acts(row, event)
         _check_epochs_made(rows, row, event, place)
-    named = [op.value.epoch for op in event.ops if type(op) is Set and type(op.value) is Sealed]
+    named = [sealed.epoch for op in event.ops if (sealed := sealed_in(op)) is not None]
     if named and not policy_at(rows, row, place)[0].is_open:
         _check_epochs_used(rows, row, event, place, named)
     return authorized
@@ -144,10 +143,20 @@ def verdict(rows: Readable, row: ObjectRow, event: Event, place: Place) -> int:
     if refusal is None:
         return AUTHORIZED if authorized else 0
     opened, _ = policy_at(rows, row, place)
-    written = [op.field for op in event.ops if isinstance(op, Set | Delete)]
+    written = [op.field for op in event.ops if isinstance(op, EDITS)]
     if len(written) == len(event.ops) and all(opened.opens(field) for field in written):
         return CLOSED
     return REVOKED
+
+
+def stood(rows: Readable, row: ObjectRow, event: Event, place: Place) -> bool:
+    """Whether the author held, in the event's past, the role it needs (T1's answer)."""
+    return stands_in(rows, row, event, place, place) and _stands(rows, row, event, place, place)[0]
+
+
+def stands_in(rows: Readable, row: ObjectRow, event: Event, place: Place, scope: Place) -> bool:
+    """Whether an admitted event stands for somebody who knows the past of `scope` and no more."""
+    return _stands(rows, row, event, place, scope)[1] is None
 
 
 def _stands(
@@ -161,10 +170,11 @@ def _stands(
     if grant_for(rows, row, place, author, WRITERS, scope, event.id) is not None:
         writer = True
     for op in event.ops:
+        if isinstance(op, EDITS):
+            if not writer and not _is_open(rows, row, place, op.field, scope):
+                return False, Reason.UNAUTHORIZED
+            continue
         match op:
-            case Set() | Delete():
-                if not writer and not _is_open(rows, row, place, op.field, scope):
-                    return False, Reason.UNAUTHORIZED
             case Grant() | Revoke():
                 if not admin:
                     if grant_for(rows, row, place, author, GRANTERS, scope, event.id) is None:
@@ -229,16 +239,23 @@ def _act_stands(rows: Readable, row: ObjectRow, act: Act, scope: Place | None) -
 
 
 def holder(rows: Readable, row: ObjectRow, no: int, author: AuthorId, role: int) -> Granted | None:
-    """The last grant of a role that `author` holds now, by all that is known; None if none."""
+    """The last grant of a role that `author` holds now, by all that this node shows, or None."""
     for grant in _granted(rows, no, author, role, reverse=True):
-        if _act_stands(rows, row, grant.act, None) and not any(
+        if _is_shown(rows, row, grant.act) and not any(
             revoke.event != grant.act.event
             and covers(rows, revoke.place, grant.act.chain, grant.act.seq)
-            and _act_stands(rows, row, revoke, None)
+            and _is_shown(rows, row, revoke)
             for revoke in revokes(rows, no, author, role, above=grant.act.t)
         ):
             return grant
     return None
+
+
+def _is_shown(rows: Readable, row: ObjectRow, act: Act) -> bool:
+    """Whether a grant or revocation stands, and this node's guards let it be (VETO-1)."""
+    return _act_stands(rows, row, act, None) and not is_withheld(
+        rows, row, act.no, act.t, act.event
+    )
 
 
 # -- policy ---------------------------------------------------------------------------------------

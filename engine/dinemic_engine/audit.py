@@ -24,28 +24,28 @@ Memory: the events and rows of one object at a time, and 40 bytes for each event
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass
 from heapq import merge
 from itertools import groupby, pairwise
 from struct import Struct
 from typing import Final, NamedTuple
 
+from dinemic_engine import vetoes
 from dinemic_engine.errors import InvalidEvent
 from dinemic_engine.event import Event, open_event_untrusted
 from dinemic_engine.findings import WORDS, Finding, Findings, hex_of, name_of
+from dinemic_engine.fold import Folded, digest_of_all, fold, order_of
 from dinemic_engine.ids import ID_BYTES, ObjectId, short
-from dinemic_engine.ledger import Admitted, Ledger, Orphan, Refused
-from dinemic_engine.limits import T_US_MAX
 from dinemic_engine.ops import Create
 from dinemic_engine.ranges import id_term
 from dinemic_engine.store import Store, keyspace
 from dinemic_engine.store.keyspace import Tip
 from dinemic_engine.store.memory import MemoryStore
-from dinemic_engine.view import View
 
-_OF_OBJECT: Final = b"EHCVJURWXGKkYDPQAZSN"
+_OF_OBJECT: Final = b"EHCVJURWXGKkYDPQAZSrstuxzvwydbiehN"
 """Letters of the rows whose key goes on with the object's number; events come first."""
+_WITHHELD: Final = (b"v", b"w")
 _TIME_AND_ID: Final = Struct(">Q32s")
 """An arrival without the object's number."""
 _BATCH: Final = 256
@@ -90,6 +90,11 @@ class _Read(NamedTuple):
     found: dict[bytes, bytes]
     """The rows beside the events."""
 
+    @property
+    def withheld(self) -> Set[bytes]:
+        """The events without effect on this node, by its ``v`` and ``w`` rows."""
+        return {key[-ID_BYTES:] for key in self.found if key[:1] in _WITHHELD}
+
 
 class _Audit:
     def __init__(self, store: Store, progress: Callable[[int], object] | None) -> None:
@@ -128,14 +133,11 @@ class _Audit:
         return self._report()
 
     def _report(self) -> AuditReport:
-        digest = hashlib.sha256(b"dinemic/digests/1")
-        for object_id in sorted(self._digests):
-            digest.update(object_id + self._digests[object_id])
         return AuditReport(
             len(self._objects),
             self._events,
             self._signatures,
-            digest.digest(),
+            digest_of_all(self._digests),
             tuple(self._findings.found),
         )
 
@@ -220,11 +222,13 @@ class _Audit:
                 self._findings.add("event", f"is of {short(event.object)}", object_id, event.id)
         own.sort(key=lambda event: arrival.get(event.id, len(arrival)))  # stable: the rest by key
         self._objects[no] = (object_id, create.model)
-        folded, complete = self._fold(object_id, own)
-        self._check_event_rows(no, create.model, own, folded, complete=complete)
-        if complete:
-            self._check_rows(no, create.model, object_id, read.found, folded)
-            self._check_order(object_id, own, folded)
+        folded = fold(object_id, own, self._findings, read.withheld)
+        if folded.digest is not None:
+            self._digests[object_id] = folded.digest
+        self._check_event_rows(no, create.model, own, folded)
+        if folded.complete:
+            self._check_rows(no, create.model, object_id, read.found, folded.store)
+            self._check_order(object_id, own, folded, read.withheld)
         for key in keyspace.object_key(object_id), keyspace.by_model_key(create.model, object_id):
             self._findings.compare(key, self._store.get(key), keyspace.pack_u32(no), object_id)
 
@@ -267,60 +271,22 @@ class _Audit:
         count, total = self._sums.get(model, (0, 0))
         self._sums[model] = (count + 1, (total + id_term(event_id)) % (1 << 256))
 
-    def _fold(self, object_id: ObjectId, events: list[Event]) -> tuple[MemoryStore, bool]:
-        """The rows that `events` make in the order given, and whether all of them were admitted."""
-        store = MemoryStore()
-        ledger = Ledger(store)
-        refused: set[bytes] = set()
-        waiting = early = self._admit(ledger, object_id, events, refused)
-        if early:
-            in_order = sorted(early, key=_order)
-            waiting = self._admit(ledger, object_id, in_order, refused)
-        unjudged = {event.id for event in waiting}
-        for event in early:
-            if event.id not in unjudged and event.id not in refused:
-                self._findings.add("arrival", "arrived before its parents", object_id, event.id)
-        if waiting:
-            here = {event.id for event in events}
-            lacking = {parent for event in waiting for parent in event.parents} - here
-            for parent in sorted(lacking):
-                self._findings.add("event", "is a parent, and is not there", object_id, parent)
-            detail = f"{len(waiting)} events cannot be judged without others"
-            self._findings.add("object", detail, object_id)
-        if ledger.knows(object_id):
-            self._digests[object_id] = View(store).digest(object_id)
-        return store, not waiting and not refused
-
-    def _admit(
-        self, ledger: Ledger, object_id: ObjectId, events: Iterable[Event], refused: set[bytes]
-    ) -> list[Event]:
-        """Admit `events` one by one; those whose parents were not admitted before them."""
-        waiting: list[Event] = []
-        for event in events:
-            proposal = ledger.prepare([event], T_US_MAX, lifted=None)
-            match proposal.outcomes[0]:
-                case Admitted():
-                    ledger.accept(proposal)
-                case Refused(error=error):
-                    self._findings.add("event", str(error), object_id, event.id)
-                    refused.add(event.id)
-                case Orphan():
-                    waiting.append(event)
-                case other:
-                    raise AssertionError(f"an event in a fresh store is never {other!r}")
-        return waiting
-
-    def _check_order(self, object_id: ObjectId, arrived: list[Event], folded: MemoryStore) -> None:
+    def _check_order(
+        self,
+        object_id: ObjectId,
+        arrived: list[Event],
+        folded: Folded,
+        withheld: Set[bytes],
+    ) -> None:
         """Fold in key order too, where that is another, and expect the same (I-01, I-05)."""
-        in_order = sorted(arrived, key=_order)
+        in_order = sorted(arrived, key=order_of)
         if in_order == arrived:
             return
-        digest = self._digests[object_id]
-        again, _ = self._fold(object_id, in_order)
-        if self._digests[object_id] != digest:
+        again = fold(object_id, in_order, self._findings, withheld)
+        if again.digest != folded.digest:
             self._findings.add("order", "the state depends on the order of arrival", object_id)
         for event in in_order:
-            if _judged(again, event) != _judged(folded, event):
+            if _judged(again.store, event) != _judged(folded.store, event):
                 detail = "its verdict depends on the order of arrival"
                 self._findings.add("order", detail, object_id, event.id)
 
@@ -339,6 +305,11 @@ class _Audit:
             prefix = bytes((letter,))
             for key, value in folded.scan(prefix, keyspace.after(prefix)):
                 expected[keyspace.of_object(prefix, no) + key[5:]] = value
+        for key, value in found.items():
+            waiting = b"w" + key[1:]
+            if key[:1] == b"v" and waiting in expected and vetoes.is_veto_untrusted(value):
+                expected[key] = value  # in the fold it waits: no guard can be asked here
+                del expected[waiting]
         row_key = keyspace.object_row_key(no)
         model_no = self._model_number(model)
         if model_no is not None:
@@ -350,16 +321,14 @@ class _Audit:
         for key in sorted(expected.keys() | found.keys()):
             self._findings.compare(key, found.get(key), expected.get(key), object_id)
 
-    def _check_event_rows(
-        self, no: int, model: str, events: list[Event], folded: MemoryStore, *, complete: bool
-    ) -> None:
+    def _check_event_rows(self, no: int, model: str, events: list[Event], folded: Folded) -> None:
         """The ``I`` and ``T`` row of each event: whole only if all could be judged."""
         model_no = self._model_number(model)
         for at in range(0, len(events), _BATCH):
             batch = events[at : at + _BATCH]
             keys = [keyspace.place_key(event.id) for event in batch]
             for event, key, value in zip(batch, keys, self._store.get_many(keys), strict=True):
-                place = folded.get(key) if complete else None
+                place = folded.store.get(key) if folded.complete else None
                 if place is not None:
                     expected = keyspace.unpack_place(place)._replace(no=no).pack()
                     self._findings.compare(key, value, expected, event.object)
@@ -369,7 +338,7 @@ class _Audit:
                 continue
             keys = [keyspace.range_key(model_no, event.t, event.id) for event in batch]
             for event, key, value in zip(batch, keys, self._store.get_many(keys), strict=True):
-                counts = folded.get(_folded_range_key(event)) if complete else value
+                counts = folded.store.get(_folded_range_key(event)) if folded.complete else value
                 self._findings.compare(key, value, counts, event.object)
                 if counts is not None:
                     self._sum(model, event.id)
@@ -482,7 +451,3 @@ def _judged(folded: MemoryStore, event: Event) -> tuple[int | None, bool]:
     value = folded.get(keyspace.place_key(event.id))
     flags = None if value is None else keyspace.unpack_place(value).flags
     return flags, folded.get(_folded_range_key(event)) is not None
-
-
-def _order(event: Event) -> tuple[int, bytes]:
-    return event.t, event.id

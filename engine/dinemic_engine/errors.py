@@ -1,13 +1,18 @@
 """What can go wrong, sorted by who can mend it.
 
 `UsageError` is the caller's, `UpdateRejected` and `Unreadable` are answers of the access rules,
-`InvalidEvent` is the author's of some event, `StoreError` is the disk's, `TransportError` is the
-network's. Everything is below `DinemicError`, which is an `Exception`.
+`InvalidEvent` is the author's of some event, `BundleError` is of whoever made or carried a bundle,
+`StoreError` is the disk's, `TransportError` is the network's. Everything is below `DinemicError`,
+which is an `Exception`.
 """
 
 from __future__ import annotations
 
 import enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dinemic_engine.findings import Finding
 
 
 class Reason(enum.Enum):
@@ -28,6 +33,7 @@ class Reason(enum.Enum):
     SIGNATURE = "EV-9/signature"
     SMALL_ORDER_KEY = "EV-9/key"
     WRONG_OBJECT = "ORD-1/object"
+    TARGET = "TYPE-1/target"
     CLOCK = "ORD-2/clock"
     UNAUTHORIZED = "AUTH-5/closed"
     POLICY_BY_OWNER = "AUTH-5/policy"
@@ -114,6 +120,18 @@ class LimitExceeded(InvalidEvent):
 
 class Unauthorized(InvalidEvent):
     """The author may not do this, judged by what the author had seen."""
+
+
+class BundleError(DinemicError):
+    """A bundle is not one, or not as it must be.
+
+    `findings` is what is wrong with it, and then nothing of it was imported; empty if it is no
+    bundle at all.
+    """
+
+    def __init__(self, message: str, findings: tuple[Finding, ...] = ()) -> None:
+        super().__init__(message)
+        self.findings = findings
 
 
 class StoreError(DinemicError):

@@ -25,10 +25,11 @@ from typing import Final, NamedTuple, cast
 
 from dinemic_engine import canonical, limits
 from dinemic_engine.canonical import Sealed, Value
+from dinemic_engine.edits import Set, only_edits
 from dinemic_engine.errors import LimitExceeded, Malformed, Reason
 from dinemic_engine.ids import AuthorId, EventId, ObjectId
 from dinemic_engine.keys import SigningKey, verify
-from dinemic_engine.ops import Create, Epoch, Grant, Op, Set, SetPolicy, only_writes, read_op
+from dinemic_engine.ops import Create, Epoch, Grant, Op, SetPolicy, read_op
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +200,7 @@ def _check_places(ops: Sequence[Op], *, is_genesis: bool) -> None:
             if type(op) is Set and type(op.value) is Sealed:
                 raise Malformed(Reason.GENESIS, "nothing is sealed before the object has an id")
         return
-    if only_writes(ops):
+    if only_edits(ops):
         return
     for op in ops:
         if type(op) is Create:

@@ -38,8 +38,24 @@ WORDS: Final = {
     "P": "epoch",
     "Q": "epoch key",
     "A": "doubt",
+    "v": "veto",
+    "w": "waiting",
+    "y": "void write",
     "Z": "effective epoch",
     "S": "sealing",
+    "r": "dict entry",
+    "s": "dict write",
+    "t": "tally",
+    "u": "sealed add",
+    "x": "add",
+    "z": "member",
+    "d": "list node",
+    "b": "list run",
+    "i": "list siblings",
+    "e": "list element",
+    "h": "list write",
+    "l": "listener",
+    "n": "delivery",
 }
 """What a `Finding` calls a row, by the letter its key begins with."""
 
@@ -94,15 +110,15 @@ def _event_of(key: bytes, expected: bytes | None) -> bytes | None:
             return key[1:]
         case b"T":
             return key[13:]
-        case b"W" | b"G" | b"K" | b"Y" | b"P" | b"Q" | b"Z":
+        case b"W" | b"G" | b"K" | b"Y" | b"P" | b"Q" | b"Z" | b"y" | b"s" | b"u" | b"x" | b"z" | b"h":
             return key[-34:-2]
-        case b"X":
+        case b"X" | b"v" | b"w":
             return key[-32:]
         case b"k" if expected is not None:
             return expected[-34:-2]
         case b"J" if expected is not None:
             return keyspace.unpack_order(expected)[1]
-        case b"R" if expected is not None:
+        case b"R" | b"r" | b"e" if expected is not None:
             return keyspace.unpack_written(expected).id
         case _:
             return None
@@ -111,9 +127,11 @@ def _event_of(key: bytes, expected: bytes | None) -> bytes | None:
 def name_of(key: bytes) -> str:
     """A row in words; what is no key of ours is shown as hex, so no text of its author is."""
     match key[:1]:
-        case b"R":
+        case b"R" | b"t":
             name = key[5:]
-        case b"W":
+        case b"r" | b"s" | b"u" | b"x" | b"z" | b"d" | b"b" | b"i" | b"e" | b"h":
+            name = key[5:].partition(b"\0")[0]
+        case b"W" | b"y":
             name = key[5:-43]
         case b"M":
             name = key[1:]
@@ -125,7 +143,7 @@ def name_of(key: bytes) -> str:
             return f"that of {short(key[6:38])}"
         case b"Y" | b"Z":
             return f"that of {short(key[-34:-2])}"
-        case b"X":
+        case b"X" | b"v" | b"w":
             return f"that of {short(key[-32:])}"
         case b"U":
             return f"chain {int.from_bytes(key[5:9], 'big')}"

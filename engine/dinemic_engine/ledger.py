@@ -17,100 +17,35 @@ is walked, so a hole a power cut left in the middle is found and never passed of
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
-from dinemic_engine import access, log, order, state, verdicts
-from dinemic_engine.canonical import Sealed
+from dinemic_engine import access, guards, log, order, state, verdicts, vetoes
+from dinemic_engine.edits import sealed_in
 from dinemic_engine.errors import BrokenChain, InvalidEvent, Reason, StoreCorrupt, UnknownObject
 from dinemic_engine.event import Event, open_envelope_untrusted, sign_event
+from dinemic_engine.guards import Asked
 from dinemic_engine.ids import AuthorId, EventId, ObjectId, short
 from dinemic_engine.keys import SigningKey
 from dinemic_engine.limits import PARENTS_MAX
-from dinemic_engine.ops import ROLES, Create, Op, Set
+from dinemic_engine.ops import ROLES, Create, Op
+from dinemic_engine.outcomes import (
+    Admitted,
+    Ahead,
+    Answered,
+    Duplicate,
+    Orphan,
+    Outcome,
+    Refused,
+    Surplus,
+    Withhold,
+)
 from dinemic_engine.ranges import id_term
 from dinemic_engine.store import Store, keyspace
 from dinemic_engine.store.keyspace import AUTHORIZED, VOID, Head, ObjectRow, Place, Tip
 from dinemic_engine.store.overlay import Overlay, Readable, Recent
-
-
-@dataclass(frozen=True, slots=True)
-class Admitted:
-    """The event enters the log, with effect or without."""
-
-    event: Event
-    model: str
-    flags: int
-    """`keyspace.AUTHORIZED`, or why it is void: `REVOKED` (AUTH-4) or `CLOSED` (AUTH-5)."""
-    inert: bool = False
-    """Void, and nothing effective was built on it: it is not passed on (REC-1)."""
-    flipped: tuple[tuple[Event, int], ...] = ()
-    """Events whose verdict it changed, with their flags now."""
-    revived: tuple[EventId, ...] = ()
-    """Inert events that count again with it, so that they are passed on after all."""
-
-    @property
-    def authorized(self) -> bool:
-        """AUTH-5's flag."""
-        return bool(self.flags & AUTHORIZED)
-
-    @property
-    def void(self) -> bool:
-        """Whether it has no effect (T2)."""
-        return bool(self.flags & VOID)
-
-
-@dataclass(frozen=True, slots=True)
-class Duplicate:
-    """The event is in the log already."""
-
-    event: Event
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """No node ever admits the event (T1)."""
-
-    event: Event
-    error: InvalidEvent
-
-
-@dataclass(frozen=True, slots=True)
-class Orphan:
-    """Parents are unknown here; judged when they come (ORD-9)."""
-
-    event: Event
-    missing: tuple[EventId, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Ahead:
-    """Dated too far ahead of this node's clock; judged when due (ORD-4)."""
-
-    event: Event
-
-
-@dataclass(frozen=True, slots=True)
-class Surplus:
-    """Void, and its author has enough inert events here: not kept unless it is needed (REC-1)."""
-
-    event: Event
-
-
-Outcome: TypeAlias = Admitted | Duplicate | Refused | Orphan | Ahead | Surplus
-
-
-@dataclass(frozen=True, slots=True)
-class Ingested:
-    """What became of a batch of received events, by position in the batch where it matters."""
-
-    admitted: int
-    duplicate: int
-    waiting: int
-    """Parents unknown, or dated ahead: kept for now, nobody's fault (ORD-4, ORD-9)."""
-    invalid: tuple[tuple[int, str], ...]
-    """(position, reason) of events the sender should never have passed on: T0 and T1 refusals."""
+from dinemic_engine.types.change import Change
+from dinemic_engine.vetoes import Veto
 
 
 @dataclass(slots=True)
@@ -123,6 +58,8 @@ class Proposal:
     parent_tip: Tip
     lifted: Container[bytes] | None
     """Objects whose inert events are not counted; None is all."""
+    withhold: Withhold | None = None
+    watched: bool = False
 
     @property
     def admitted(self) -> list[Admitted]:
@@ -185,8 +122,7 @@ class Ledger:
         """
         newest_first = sorted(heads, reverse=True)
         needed: list[tuple[int, int]] = []
-        sealed = [op.value for op in ops if type(op) is Set and type(op.value) is Sealed]
-        for commit in sorted({value.epoch for value in sealed}):
+        for commit in sorted({value.epoch for op in ops if (value := sealed_in(op)) is not None}):
             made = state.made_at(self._rows, no, commit)
             if made is not None:
                 needed.append((made.chain, made.seq))
@@ -229,16 +165,26 @@ class Ledger:
         return self._store.get(keyspace.place_key(event_id)) is not None
 
     def prepare(
-        self, events: Sequence[Event], now_us: int, lifted: Container[bytes] | None = ()
+        self,
+        events: Sequence[Event],
+        now_us: int,
+        lifted: Container[bytes] | None = (),
+        *,
+        withhold: Withhold | None = None,
+        watched: bool = False,
     ) -> Proposal:
         """Judge events whose bytes and signature are good; nothing is written.
 
-        Of the objects in `lifted` any number of inert events is kept; None means of all.
+        Of the objects in `lifted` any number of inert events is kept; None means of all. What
+        `withhold` says yes to has no effect until `answer` lets it pass (VETO-1). With `watched`
+        each `Admitted` tells what a reader sees changed.
 
         The outcomes come in the order of `events`; the judging goes by (t, id), so parents and
         children may share a batch in any order.
         """
-        proposal = Proposal([], Overlay(self._rows), self._tip, self._tip, lifted)
+        proposal = Proposal(
+            [], Overlay(self._rows), self._tip, self._tip, lifted, withhold, watched
+        )
         if len(events) == 1:  # every local edit
             proposal.outcomes = [self._judge(proposal, events[0], now_us)]
         else:
@@ -294,6 +240,7 @@ class Ledger:
             placement = log.place(rows, no, event, parents, row.chains)
             trial = Overlay(rows, placement.rows)
             flags = AUTHORIZED if access.judge(trial, row, event, placement.place) else 0
+            state.check_targets(trial, placement.place, event)
             if row.cuts and event.author != row.owner:
                 flags = access.verdict(trial, row, event, placement.place)
             if (
@@ -314,11 +261,20 @@ class Ledger:
         changed = row
         if placement.chains != row.chains:
             changed = changed._replace(chains=placement.chains)
+        seen: list[Change] | None = [] if proposal.watched else None
+        withheld = row.hidden or (
+            proposal.withhold is not None and proposal.withhold(row.model, event)
+        )
+        if withheld:
+            changed = vetoes.withhold(rows, changed, place, event)
         changed = state.keep_facts(rows, changed, place, event)
-        if not flags & VOID:
-            authorized = bool(flags & AUTHORIZED)
-            changed = state.advance(rows, changed, place, event, authorized=authorized)
-        changes = verdicts.settle(rows, changed, event, place)
+        if flags & VOID:
+            state.shelve(rows, place, event)
+        elif not withheld:
+            changed = state.advance(
+                rows, changed, place, event, seen, authorized=bool(flags & AUTHORIZED)
+            )
+        changes = verdicts.settle(rows, changed, event, place, seen)
         for key in changes.inert:
             self._recount(proposal, row.model_no, key, -1)
         for key in changes.revived:
@@ -327,7 +283,16 @@ class Ledger:
             rows.rows[keyspace.object_row_key(no)] = changes.row.pack()
         inert = bool(changes.inert) and (event.t, event.id) in changes.inert
         revived = tuple([EventId(event_id) for _, event_id in changes.revived])
-        return Admitted(event, row.model, flags, inert, tuple(changes.flipped), revived)
+        return Admitted(
+            event,
+            row.model,
+            flags,
+            inert,
+            tuple(changes.flipped),
+            revived,
+            tuple(seen or ()),
+            withheld,
+        )
 
     def _object(self, proposal: Proposal, event: Event, no: int) -> ObjectRow:
         """The row of object number `no`, which the parents belong to and the event must name."""
@@ -364,6 +329,8 @@ class Ledger:
             0,
             0,
             0,
+            0,
+            False,
             b"",
         )
         return no, row
@@ -398,6 +365,84 @@ class Ledger:
         count, total = (0, 0) if value is None else keyspace.unpack_sum(value)
         total = (total + by * id_term(order[1])) % (1 << 256)
         rows.rows[key] = keyspace.pack_sum(count + by, total)
+
+    # -- guards -------------------------------------------------------------------------------
+
+    def asked(self, event: Event) -> Asked:
+        """What guards are asked about an event: one of the log, or a draft (VETO-2).
+
+        Raises:
+            UnknownObject: no such object here.
+        """
+        rows = Overlay(self._store)  # not what was lately used: this is asked without the lock
+        if event.is_genesis:
+            return guards.asked_of_genesis(rows, event)
+        no = self._no(event.object)
+        row = _object_row(rows, no)
+        value = rows.get(keyspace.place_key(event.id))
+        if value is not None:
+            return guards.asked(rows, row, event, keyspace.unpack_place(value))
+        parents = [log.place_of(rows, parent) for parent in event.parents]
+        placement = log.place(rows, no, event, parents, row.chains)
+        return guards.asked(Overlay(rows, placement.rows), row, event, placement.place)
+
+    def _no(self, object_id: bytes) -> int:
+        value = self._store.get(keyspace.object_key(object_id))
+        if value is None:
+            raise UnknownObject(f"no object {short(object_id)}... is known here")
+        return keyspace.unpack_u32(value)
+
+    def waiting(self, object_id: bytes) -> Event | None:
+        """The first event of an object, in order, that waits for the guards; None if none does.
+
+        Where they refused the genesis, all after it waits, and nobody is asked.
+        """
+        no = self._no(object_id)
+        first = next(vetoes.waiting(self._store, no), None)
+        if first is None:
+            return None
+        event = log.event_at(self._store, no, *first)
+        if _object_row(self._store, no).hidden and not event.is_genesis:
+            return None
+        return event
+
+    def objects_waiting(self) -> Iterator[ObjectId]:
+        """The objects with events that wait for the guards."""
+        for no in vetoes.objects_waiting(self._store):
+            yield ObjectId(_object_row(self._store, no).id)
+
+    def answer(self, event: Event, veto: Veto | None) -> Proposal:
+        """The guards let an event pass that waits for them, or refuse it; nothing is written."""
+        proposal = Proposal([], Overlay(self._rows), self._tip, self._tip, None)
+        rows = proposal.rows
+        place = log.place_of(rows, event.id)
+        row = _object_row(rows, place.no)
+        seen: list[Change] = []
+        if rows.get(keyspace.waiting_key(place.no, event.t, event.id)) is not None:
+            if veto is None:
+                row = verdicts.show(
+                    rows, vetoes.release(rows, row, place, event), event, place, seen
+                )
+                rows.rows[keyspace.object_row_key(place.no)] = row.pack()
+            else:
+                vetoes.refuse(rows, place, event, veto)
+        proposal.outcomes = [Answered(event, row.model, place.flags, veto, tuple(seen))]
+        return proposal
+
+    def lift(self, event_id: bytes) -> Proposal:
+        """Let a vetoed event wait for the guards again; nothing is written.
+
+        Raises:
+            KeyError: no such event, or it is not vetoed.
+        """
+        proposal = Proposal([], Overlay(self._rows), self._tip, self._tip, None)
+        value = self._store.get(keyspace.place_key(event_id))
+        place = None if value is None else keyspace.unpack_place(value)
+        if place is None or vetoes.veto_of(self._store, place.no, place.t, event_id) is None:
+            raise KeyError(event_id)
+        event = log.event_at(self._store, place.no, place.t, event_id)
+        vetoes.lift(proposal.rows, place, event)
+        return proposal
 
     # -- accept -------------------------------------------------------------------------------
 

@@ -29,6 +29,15 @@ OPS_MAX: Final = 4096
 NAME_BYTES_MAX: Final = 128
 """A field name: 1..128 bytes of ``[A-Za-z0-9_.-]``; it is part of every row key."""
 
+KEY_BYTES_MAX: Final = 512
+"""A key of a dict, in UTF-8; it is part of a row key, which holds 1,024 bytes."""
+
+RUN_MAX: Final = 1 << 16
+"""Values inserted into a list by one op; an index among them takes two bytes in a row key."""
+
+TARGETS_MAX: Final = 4096
+"""Spans of a LIST_DELETE, adds of a SET_REMOVE: each costs a look-up before the event is judged."""
+
 MODEL_BYTES_MAX: Final = 128
 """A model name: a Python identifier in ASCII."""
 

@@ -1,26 +1,22 @@
 """What an event can do to its object: one class per op kind, and how each is written and read.
 
-An op is a CBOR array that begins with its kind. The numbers are fixed by docs/format.md; those of
-its table that have no class here are refused.
+An op is a CBOR array that begins with its kind. The numbers are fixed by docs/format.md. Here are
+those about the object and who may do what with it; those that change a field are in `edits`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, TypeAlias, cast
+from typing import Final, TypeAlias
 
-from dinemic_engine import keys, limits
-from dinemic_engine.canonical import Sealed, Value
+from dinemic_engine import edits, keys, limits
+from dinemic_engine.edits import Edit, check_field_name
 from dinemic_engine.errors import LimitExceeded, Malformed, Reason
 from dinemic_engine.ids import AuthorId, ObjectId, is_model_name
 from dinemic_engine.keys import check_sealing_public_untrusted, check_signing_public_untrusted
 
-# -- op kinds: numbers fixed by docs/format.md; those of the table that are missing here are refused
-
 CREATE: Final = 1
-SET: Final = 2
-DELETE: Final = 3
 GRANT: Final = 12
 REVOKE: Final = 13
 POLICY: Final = 14
@@ -76,29 +72,6 @@ class Create:
         """The CBOR array: ``[1, model, [suite, key], [open, {field: open}]]``."""
         sealing = [self.suite, self.sealing]
         return [CREATE, self.model, sealing, self.policy.array()]
-
-
-@dataclass(frozen=True, slots=True)
-class Set:
-    """Give a field a value."""
-
-    field: str
-    value: Value
-
-    def fields(self) -> list[object]:
-        """The CBOR array: ``[2, field, value]``."""
-        return [SET, self.field, self.value]
-
-
-@dataclass(frozen=True, slots=True)
-class Delete:
-    """Take a field's value away."""
-
-    field: str
-
-    def fields(self) -> list[object]:
-        """The CBOR array: ``[3, field]``."""
-        return [DELETE, self.field]
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,38 +140,9 @@ class Remove:
         return [REMOVE]
 
 
-Op: TypeAlias = Create | Set | Delete | Grant | Revoke | SetPolicy | Epoch | Remove
+Op: TypeAlias = Create | Edit | Grant | Revoke | SetPolicy | Epoch | Remove
 
-_WRITES: Final = frozenset({Set, Delete})
-
-
-def only_writes(ops: Iterable[Op]) -> bool:
-    """Whether ops change fields and nothing else: what nearly every event does, and all it needs.
-
-    Such an event is no grant, revocation, policy or epoch, so there are no facts to keep of it and
-    no verdicts of others to revisit.
-    """
-    return _WRITES.issuperset(map(type, ops))
-
-
-# -- ops ----------------------------------------------------------------------------------------
-
-_NAME_CHARACTERS: Final = frozenset(
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-"
-)
-
-
-def check_field_name(name: object) -> str:
-    """`name` if it can name a field: 1..128 of ``[A-Za-z0-9_.-]`` (EV-7).
-
-    Raises:
-        Malformed: it cannot.
-    """
-    if type(name) is not str or not 0 < len(name) <= limits.NAME_BYTES_MAX:
-        raise Malformed(Reason.NAME, f"a field name is 1..{limits.NAME_BYTES_MAX} characters")
-    if not _NAME_CHARACTERS.issuperset(name):
-        raise Malformed(Reason.NAME, f"only letters, digits and _.- can name a field: {name!r}")
-    return name
+# -- reading -------------------------------------------------------------------------------------
 
 
 def read_op(op: object) -> Op:
@@ -217,29 +161,6 @@ def read_op(op: object) -> Op:
     if len(op) != length:
         raise Malformed(Reason.SHAPE, f"op kind {kind} has {length} elements, not {len(op)}")
     return read(op)
-
-
-def _read_set(op: list[object]) -> Op:
-    value = cast("Value", op[2])
-    if type(value) is list or type(value) is dict:
-        _check_no_sealed_inside(value)
-    return Set(check_field_name(op[1]), value)
-
-
-def _check_no_sealed_inside(value: Value) -> None:
-    """Only a whole value can be sealed (EV-6)."""
-    if isinstance(value, Sealed):
-        raise Malformed(Reason.VALUE, "a sealed value inside another value")
-    if isinstance(value, list):
-        for item in value:
-            _check_no_sealed_inside(item)
-    elif isinstance(value, dict):
-        for item in value.values():
-            _check_no_sealed_inside(item)
-
-
-def _read_delete(op: list[object]) -> Op:
-    return Delete(check_field_name(op[1]))
 
 
 def _read_create(op: list[object]) -> Op:
@@ -350,8 +271,7 @@ def _read_remove(op: list[object]) -> Op:
 
 _READERS: Final[dict[int, tuple[int, Callable[[list[object]], Op]]]] = {
     CREATE: (4, _read_create),
-    SET: (3, _read_set),
-    DELETE: (2, _read_delete),
+    **edits.READERS,
     GRANT: (5, _read_grant),
     REVOKE: (3, _read_revoke),
     POLICY: (2, _read_set_policy),

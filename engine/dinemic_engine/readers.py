@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 from dinemic_engine import access, log
 from dinemic_engine.canonical import Sealed
+from dinemic_engine.edits import Set
 from dinemic_engine.errors import UnknownObject
 from dinemic_engine.ids import AuthorId, EventId, ObjectId, short
-from dinemic_engine.ops import Epoch, Set
+from dinemic_engine.ops import Epoch
 from dinemic_engine.store import keyspace
 from dinemic_engine.store.keyspace import ObjectRow
 from dinemic_engine.store.overlay import Readable

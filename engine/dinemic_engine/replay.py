@@ -23,8 +23,9 @@ from itertools import takewhile
 from dinemic_engine.errors import StoreCorrupt
 from dinemic_engine.event import Event
 from dinemic_engine.ids import EventId, short
-from dinemic_engine.ledger import Admitted, Ledger, Refused
+from dinemic_engine.ledger import Ledger
 from dinemic_engine.limits import T_US_MAX
+from dinemic_engine.outcomes import Admitted, Refused
 from dinemic_engine.store.memory import MemoryStore
 from dinemic_engine.view import View
 

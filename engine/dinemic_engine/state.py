@@ -7,45 +7,37 @@ effects and `retract` takes them back; each touches the rows of its own fields o
 in any order (ORD-7), so there is no replay on the hot path. Replaying the log in key order into an
 empty store gives the same (I-05), which is how `audit` checks it.
 
-The shared digest covers what every holder of the log must agree on: visible registers with the
-event that set them, standing grants, epochs, and whether the object stands. Local numbers are left
-out.
+The shared digest covers what every holder of the log must agree on: what is visible in the fields
+with the events that made it so, standing grants, epochs, and whether the object stands. Local
+numbers are left out.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from typing import cast
+from typing import Final, cast
 
 from dinemic_engine import access, canonical, log
+from dinemic_engine.edits import EDITS, only_edits, stored_key
 from dinemic_engine.event import Event
-from dinemic_engine.ids import AuthorId
-from dinemic_engine.ops import (
-    READ,
-    ROLES,
-    Create,
-    Delete,
-    Epoch,
-    Grant,
-    Remove,
-    Revoke,
-    Set,
-    SetPolicy,
-    only_writes,
-)
+from dinemic_engine.ids import ID_BYTES, AuthorId, to_text
+from dinemic_engine.ops import READ, ROLES, Create, Epoch, Grant, Remove, Revoke, SetPolicy
 from dinemic_engine.sealing import reader_sum
 from dinemic_engine.store import keyspace
 from dinemic_engine.store.keyspace import VOID, ObjectRow, Place, Sealing
 from dinemic_engine.store.overlay import Overlay, Readable
-from dinemic_engine.types import register
+from dinemic_engine.types import Change, digest_items, type_of
 
 # -- facts ----------------------------------------------------------------------------------------
 
 
 def keep_facts(rows: Overlay, row: ObjectRow, place: Place, event: Event) -> ObjectRow:
     """Keep what an admitted event says about access and sealing; the object row afterwards."""
-    if only_writes(event.ops):
+    for index, op in enumerate(event.ops):
+        if isinstance(op, EDITS):
+            type_of(op).keep(rows, place, event, index, op)
+    if only_edits(event.ops):
         return row
     act = keyspace.pack_act(place, event.author)
     for index, op in enumerate(event.ops):
@@ -101,7 +93,14 @@ def _doubt(rows: Overlay, no: int, who: AuthorId) -> None:
         rows.rows[keyspace.doubts_prefix(no, keyspace.having_commit(key), who)] = b""
 
 
-def settle_holder(rows: Overlay, row: ObjectRow, no: int, author: AuthorId, role: int) -> None:
+def settle_holder(
+    rows: Overlay,
+    row: ObjectRow,
+    no: int,
+    author: AuthorId,
+    role: int,
+    seen: list[Change] | None = None,
+) -> None:
     """Find anew whether `author` holds `role`, after a grant or revocation of it changed."""
     key = keyspace.holder_key(no, role, author)
     grant = access.holder(rows, row, no, author, role)
@@ -110,6 +109,9 @@ def settle_holder(rows: Overlay, row: ObjectRow, no: int, author: AuthorId, role
     if now == before:
         return
     rows.rows[key] = now
+    if seen is not None:
+        old, new = (value and canonical.encode(value[:ID_BYTES]) for value in (before, now))
+        seen.append(Change(ROLE_LISTS[role], to_text(author), old, new))
     if role == READ and (now is None) != (before is None):
         sealing = sealing_of(rows, no)
         readers = reader_sum(sealing.readers, author, leaves=now is None)
@@ -118,34 +120,69 @@ def settle_holder(rows: Overlay, row: ObjectRow, no: int, author: AuthorId, role
 
 # -- effects --------------------------------------------------------------------------------------
 
+ROLE_LISTS: Final = {role: f"list_{word}_authorized_objects" for role, word in ROLES.items()}
+"""What listeners know the holders of a role as; values are object ids as bytes."""
+
+
+def shelve(rows: Overlay, place: Place, event: Event, *, back: bool = False) -> None:
+    """Note the writes of an event that is void: its author's next events were made in their view.
+
+    With `back` the event is void no more. See `dinemic_engine.guards`.
+    """
+    value = None if back else keyspace.pack_write_place(place.chain, place.seq)
+    for index, op in enumerate(event.ops):
+        if isinstance(op, EDITS):
+            prefix = keyspace.void_writes_prefix(place.no, stored_key(op).encode())
+            rows.rows[keyspace.act_key(prefix, event.t, event.id, index)] = value
+
+
+def check_targets(rows: Readable, place: Place, event: Event) -> None:
+    """Return if all that an event's edits point at is in its past (TYPE-1).
+
+    Raises:
+        BrokenChain: no node ever admits the event (T1).
+    """
+    for index, op in enumerate(event.ops):
+        if isinstance(op, EDITS):
+            type_of(op).check(rows, place, event, index, op)
+
 
 def advance(
-    rows: Overlay, row: ObjectRow, place: Place, event: Event, *, authorized: bool
+    rows: Overlay,
+    row: ObjectRow,
+    place: Place,
+    event: Event,
+    seen: list[Change] | None = None,
+    *,
+    authorized: bool,
 ) -> ObjectRow:
     """Let an event take effect; the object row as it is afterwards."""
     for index, op in enumerate(event.ops):
-        match op:
-            case Set() | Delete():
-                register.advance(rows, place, event, index, op, authorized=authorized)
-            case Epoch():
-                _move_epoch(rows, place.no, event, index, op, joins=True)
-            case Remove():
-                rows.rows[keyspace.remove_key(place.no, event.t, event.id)] = b""
-                row = _settle_removal(rows, row, place.no)
+        if isinstance(op, EDITS):
+            kind = type_of(op)
+            kind.advance(rows, place, event, index, op, seen, authorized=authorized)
+        elif isinstance(op, Epoch):
+            _move_epoch(rows, place.no, event, index, op, joins=True)
+        elif isinstance(op, Remove):
+            rows.rows[keyspace.remove_key(place.no, event.t, event.id)] = b""
+            row = _settle_removal(rows, row, place.no)
+        elif isinstance(op, Create) and seen is not None:
+            seen.append(Change("", "", None, event.author))
     return row
 
 
-def retract(rows: Overlay, row: ObjectRow, place: Place, event: Event) -> ObjectRow:
+def retract(
+    rows: Overlay, row: ObjectRow, place: Place, event: Event, seen: list[Change] | None = None
+) -> ObjectRow:
     """Take an event's effects back; the object row as it is afterwards."""
     for index, op in enumerate(event.ops):
-        match op:
-            case Set() | Delete():
-                register.retract(rows, place, event, index, op)
-            case Epoch():
-                _move_epoch(rows, place.no, event, index, op, joins=False)
-            case Remove():
-                rows.rows[keyspace.remove_key(place.no, event.t, event.id)] = None
-                row = _settle_removal(rows, row, place.no)
+        if isinstance(op, EDITS):
+            type_of(op).retract(rows, place, event, index, op, seen)
+        elif isinstance(op, Epoch):
+            _move_epoch(rows, place.no, event, index, op, joins=False)
+        elif isinstance(op, Remove):
+            rows.rows[keyspace.remove_key(place.no, event.t, event.id)] = None
+            row = _settle_removal(rows, row, place.no)
     return row
 
 
@@ -240,12 +277,8 @@ def digest(rows: Readable, no: int, row: ObjectRow) -> bytes:
     heads = sorted(head.id for head in log.heads(rows, no))
     digest.update(canonical.encode([row.id, heads, row.removed_by]))
     if not row.removed_by:
-        prefix = keyspace.of_object(b"R", no)
-        for key, value in rows.scan(prefix, keyspace.after(prefix)):
-            written = keyspace.unpack_written(value)
-            if not written.deleted:
-                field: canonical.Value = [key[len(prefix) :], written.id, written.op, written.value]
-                digest.update(canonical.encode(field))
+        for item in digest_items(rows, no):
+            digest.update(canonical.encode(item))
     for role in ROLES:
         for author, subject, suite, key in access.holders(rows, no, role):
             digest.update(canonical.encode([role, author, subject, suite, key]))

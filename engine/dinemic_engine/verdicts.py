@@ -30,13 +30,15 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from dinemic_engine import access, limits, log, state
+from dinemic_engine import access, limits, log, state, vetoes
+from dinemic_engine.edits import only_edits
 from dinemic_engine.event import Event
 from dinemic_engine.ids import AuthorId
-from dinemic_engine.ops import Grant, Revoke, SetPolicy, only_writes
+from dinemic_engine.ops import Grant, Revoke, SetPolicy
 from dinemic_engine.store import keyspace
 from dinemic_engine.store.keyspace import AUTHORIZED, VOID, ObjectRow, Place
 from dinemic_engine.store.overlay import Overlay, Readable
+from dinemic_engine.types.change import Change
 
 
 @dataclass(slots=True)
@@ -44,6 +46,8 @@ class Changes:
     """What admitting one event changed beyond its own fields."""
 
     row: ObjectRow
+    seen: list[Change] | None = None
+    """What a reader sees changed, if somebody wants to know."""
     flipped: list[tuple[Event, int]] = field(default_factory=list)
     """Events whose verdict changed, with their flags now."""
     revived: list[tuple[int, bytes]] = field(default_factory=list)
@@ -61,14 +65,16 @@ class _Concern:
     t: int
 
 
-def settle(rows: Overlay, row: ObjectRow, event: Event, place: Place) -> Changes:
+def settle(
+    rows: Overlay, row: ObjectRow, event: Event, place: Place, seen: list[Change] | None = None
+) -> Changes:
     """Bring verdicts, effects, heads and tails up to date with an event just admitted.
 
     Its own facts, and its effects if it stands, are in `rows` already.
     """
-    changes = Changes(row)
+    changes = Changes(row, seen)
     stands = not place.flags & VOID
-    if not only_writes(event.ops):
+    if not only_edits(event.ops):
         concerns = _concerns(rows, changes, event, place, admitted=True, stands=stands)
         _revisit(rows, changes, place.no, concerns)
     if changes.flipped:
@@ -102,7 +108,7 @@ def _concerns(
     row, found = changes.row, []
     acts = [op for op in event.ops if isinstance(op, Grant | Revoke)]
     for author, role in dict.fromkeys((op.signing, op.role) for op in acts):
-        state.settle_holder(rows, row, place.no, author, role)
+        state.settle_holder(rows, row, place.no, author, role, changes.seen)
     for op in event.ops:
         if isinstance(op, Grant):
             if not admitted:
@@ -147,15 +153,35 @@ def _flip(
     stood, stands = not place.flags & VOID, not flags & VOID
     now = place._replace(flags=flags)
     rows.rows[keyspace.place_key(event.id)] = now.pack()
-    if stood:
-        changes.row = state.retract(rows, changes.row, place, event)
-    if stands:
-        authorized = bool(flags & AUTHORIZED)
-        changes.row = state.advance(rows, changes.row, now, event, authorized=authorized)
+    row, seen = changes.row, changes.seen
+    withheld = vetoes.is_withheld(rows, row, place.no, event.t, event.id)
+    if stood and not withheld:
+        row = state.retract(rows, row, place, event, seen)
+    if stood != stands:
+        state.shelve(rows, place, event, back=stands)
+    if stands and not withheld:
+        row = state.advance(rows, row, now, event, seen, authorized=bool(flags & AUTHORIZED))
+    changes.row = row
     changes.flipped.append((event, flags))
     if stood == stands:
         return []
     return _concerns(rows, changes, event, now, admitted=False, stands=stands)
+
+
+def show(
+    rows: Overlay, row: ObjectRow, event: Event, place: Place, seen: list[Change] | None
+) -> ObjectRow:
+    """Give an event that was withheld its effects; the object row afterwards.
+
+    Nothing that nodes share changes: whoever it grants something to could use it before.
+    """
+    if place.flags & VOID:
+        return row
+    row = state.advance(rows, row, place, event, seen, authorized=bool(place.flags & AUTHORIZED))
+    acts = [op for op in event.ops if isinstance(op, Grant | Revoke)]
+    for author, role in dict.fromkeys((op.signing, op.role) for op in acts):
+        state.settle_holder(rows, row, place.no, author, role, seen)
+    return row
 
 
 def _settle_tails(rows: Overlay, changes: Changes, no: int, chains: Iterable[int]) -> None:

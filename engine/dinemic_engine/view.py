@@ -11,13 +11,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from dinemic_engine import access, canonical, log, readers, state
+from dinemic_engine import access, canonical, log, readers, state, vetoes
 from dinemic_engine.access import Granted
 from dinemic_engine.canonical import Value
+from dinemic_engine.edits import Delete, Set
 from dinemic_engine.errors import StoreCorrupt, UnknownObject
 from dinemic_engine.event import Event, open_envelope_untrusted, read_event_untrusted
 from dinemic_engine.ids import AuthorId, EventId, ObjectId, short
-from dinemic_engine.ops import ROLES, Delete, Epoch, Policy, Set
+from dinemic_engine.ledger import Ledger
+from dinemic_engine.limits import T_US_MAX
+from dinemic_engine.ops import ROLES, Epoch, Policy
 from dinemic_engine.ranges import HIGHEST, LOWEST, Bound, Fingerprint, Key
 from dinemic_engine.readers import Having
 from dinemic_engine.store import Store, keyspace
@@ -31,7 +34,10 @@ from dinemic_engine.store.keyspace import (
     Tip,
     Written,
 )
+from dinemic_engine.store.memory import MemoryStore
+from dinemic_engine.store.overlay import Readable
 from dinemic_engine.types import register
+from dinemic_engine.vetoes import Withheld
 
 
 class Reading(NamedTuple):
@@ -52,6 +58,8 @@ class LoggedEvent:
     event: Event
     model: str
     flags: int
+    withheld: Withheld | None = None
+    """It has no effect on this node: the guards refused it, or have yet to see it."""
 
     @property
     def authorized(self) -> bool:
@@ -60,15 +68,27 @@ class LoggedEvent:
 
     @property
     def verdict(self) -> str:
-        """``authorized``, ``unauthorized`` (an open field's stranger) or ``void``."""
+        """``authorized``, ``unauthorized`` (an open field's stranger), or why it has no effect.
+
+        ``void`` is so on every node; ``vetoed`` and ``waiting`` (for the guards) on this one.
+        """
         if self.flags & VOID:
             return "void"
+        if self.withheld is not None:
+            return "waiting" if self.withheld.veto is None else "vetoed"
         return "authorized" if self.authorized else "unauthorized"
 
     @property
     def rule(self) -> str:
-        """Why it is void, or empty."""
-        return why_void(self.flags)
+        """Why it has no effect, or empty."""
+        if self.flags & VOID or self.withheld is None:
+            return why_void(self.flags)
+        veto = self.withheld.veto
+        return (
+            "VETO-1: not yet judged here"
+            if veto is None
+            else f"VETO-1: {veto.guard}: {veto.reason}"
+        )
 
 
 def why_void(flags: int) -> str:
@@ -105,8 +125,8 @@ class Because:
     reading: Reading
     author: AuthorId
     outcome: str
-    """``wins``, ``superseded`` (in the past of a later write), ``concurrent`` (smaller key) or
-    ``void`` (no effect)."""
+    """``wins``, ``superseded`` (in the past of a later write), ``concurrent`` (smaller key); or,
+    without effect, ``void``, ``vetoed`` or ``waiting``, as in `LoggedEvent.verdict`."""
     rule: str
     grant: Granted | None
     """None: the author is the owner, or holds no grant (then `reading.authorized` is False)."""
@@ -117,6 +137,11 @@ class View:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+
+    @property
+    def rows(self) -> Readable:
+        """What is read from."""
+        return self._store
 
     # -- objects ------------------------------------------------------------------------------
 
@@ -146,7 +171,7 @@ class View:
         for key, value in self._store.scan(prefix, keyspace.after(prefix)):
             if not removed:
                 row = self._store.get(keyspace.object_row_key(keyspace.unpack_u32(value)))
-                if row is None or keyspace.unpack_object(row).removed_by:
+                if row is None or not keyspace.unpack_object(row).is_there:
                     continue
             name, object_id = key[1:-33], key[-32:]
             yield name.decode("ascii"), ObjectId(object_id)
@@ -156,7 +181,7 @@ class View:
     def read(self, object_id: bytes, stored: str) -> Reading | None:
         """The winning write of a register; None if never written, deleted or not there."""
         found = self.find(object_id)
-        if found is None or found[1].removed_by:
+        if found is None or not found[1].is_there:
             return None
         written = register.read(self._store, found[0], stored.encode())
         if written is None or written.deleted:
@@ -166,7 +191,7 @@ class View:
     def keys(self, object_id: bytes) -> list[str]:
         """The stored keys that have a value, sorted."""
         found = self.find(object_id)
-        if found is None or found[1].removed_by:
+        if found is None or not found[1].is_there:
             return []
         prefix = keyspace.of_object(b"R", found[0])
         return [
@@ -181,7 +206,7 @@ class View:
         Time grows with the field's history.
         """
         found = self.find(object_id)
-        if found is None or found[1].removed_by:
+        if found is None or not found[1].is_there:
             return []
         no = found[0]
         return [
@@ -209,8 +234,8 @@ class View:
                 outcome, rule = "superseded", "ORD-6: in the past of a later write"
             grant = self._grant_of(row, event)
             answers.append(Because(reading, event.author, outcome, rule, grant))
-        if row.cuts:
-            answers += self._void_writes(no, row, stored)
+        if row.cuts or row.withheld:
+            answers += self._without_effect(no, row, stored)
         return answers
 
     def _grant_of(self, row: ObjectRow, event: Event) -> Granted | None:
@@ -222,13 +247,14 @@ class View:
             self._store, row, place, event.author, access.WRITERS, None, event.id
         )
 
-    def _void_writes(self, no: int, row: ObjectRow, stored: str) -> Iterator[Because]:
+    def _without_effect(self, no: int, row: ObjectRow, stored: str) -> Iterator[Because]:
         for logged in self.history(row.id):
-            if logged.verdict == "void":
-                for index, op in enumerate(logged.event.ops):
+            event, verdict, rule = logged.event, logged.verdict, logged.rule
+            if rule:
+                for index, op in enumerate(event.ops):
                     if isinstance(op, Set | Delete) and _stored(op) == stored:
-                        reading = self._reading_at(no, logged.event.t, logged.event.id, index)
-                        yield Because(reading, logged.event.author, "void", logged.rule, None)
+                        reading = self._reading_at(no, event.t, event.id, index)
+                        yield Because(reading, event.author, verdict, rule, None)
 
     def _reading_at(self, no: int, t: int, event_id: bytes, op: int) -> Reading:
         event = log.event_at(self._store, no, t, event_id)
@@ -391,9 +417,17 @@ class View:
         """The object's events in replay order."""
         no, row = self.need(object_id)
         prefix = keyspace.of_object(b"E", no)
+        hidden = {each.event: each for each in self._withheld(no, row)}
         for key, raw in self._store.scan(prefix, keyspace.after(prefix)):
             place = log.place_of(self._store, key[-32:])
-            yield LoggedEvent(load(raw), row.model, place.flags)
+            yield LoggedEvent(load(raw), row.model, place.flags, hidden.get(EventId(key[-32:])))
+
+    def withheld(self, object_id: bytes) -> list[Withheld]:
+        """The events of an object without effect on this node, in order (VETO-1)."""
+        return self._withheld(*self.need(object_id))
+
+    def _withheld(self, no: int, row: ObjectRow) -> list[Withheld]:
+        return vetoes.withheld(self._store, no) if row.withheld else []
 
     def heads(self, object_id: bytes) -> list[EventId]:
         """The effective events that no effective event has in its past, sorted."""
@@ -408,7 +442,21 @@ class View:
     # -- digests and ranges -------------------------------------------------------------------
 
     def digest(self, object_id: bytes) -> bytes:
-        """The shared digest of one object (VETO-4)."""
+        """The shared digest of one object: of its effective events, withheld ones among them.
+
+        Where something is withheld the object's log is folded again; see VETO-4.
+        """
+        no, row = self.need(object_id)
+        if not row.withheld:
+            return state.digest(self._store, no, row)
+        store = MemoryStore()
+        ledger = Ledger(store)
+        for logged in self.history(object_id):
+            ledger.accept(ledger.prepare([logged.event], T_US_MAX, lifted=None))
+        return View(store).view_digest(object_id)
+
+    def view_digest(self, object_id: bytes) -> bytes:
+        """As `digest`, of what this node shows: without the events that it withholds (VETO-4)."""
         no, row = self.need(object_id)
         return state.digest(self._store, no, row)
 

@@ -39,6 +39,8 @@ def test_these_are_the_commands() -> None:
         "access",
         "audit",
         "demo",
+        "export",
+        "import",
         "keys export",
         "keys import",
         "keys list",

@@ -13,9 +13,9 @@ from click.testing import CliRunner, Result
 from dinemic.cli import main
 from dinemic.cli.words import op_text, time_from_text, time_text, value_json, value_text
 from dinemic_engine.canonical import Sealed, Value
+from dinemic_engine.edits import Set
 from dinemic_engine.ids import db_id, to_text
 from dinemic_engine.ledger import Ledger
-from dinemic_engine.ops import Set
 from dinemic_engine.store import keyspace
 from dinemic_engine.store.rocks import RocksStore
 from support.homes import make_home, plant

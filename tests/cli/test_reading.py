@@ -10,9 +10,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from dinemic.cli import main
+from dinemic_engine.edits import Set
 from dinemic_engine.ids import db_id, short, to_text
 from dinemic_engine.ledger import Ledger
-from dinemic_engine.ops import Set
 from dinemic_engine.store import keyspace
 from dinemic_engine.store.rocks import RocksStore
 from dinemic_engine.view import View

@@ -17,10 +17,11 @@ from collections import Counter
 import pytest
 
 from dinemic_engine.canonical import Sealed
+from dinemic_engine.edits import Set
 from dinemic_engine.event import Event, sign_event
 from dinemic_engine.ids import AuthorId, EventId, ObjectId
 from dinemic_engine.keys import SealingKey, SigningKey
-from dinemic_engine.ledger import Admitted, Duplicate, Ledger, Orphan, Refused
+from dinemic_engine.ledger import Ledger
 from dinemic_engine.ops import (
     ADMIN,
     READ,
@@ -33,9 +34,9 @@ from dinemic_engine.ops import (
     Policy,
     Remove,
     Revoke,
-    Set,
     SetPolicy,
 )
+from dinemic_engine.outcomes import Admitted, Duplicate, Orphan, Refused
 from dinemic_engine.ranges import Fingerprint
 from dinemic_engine.sealing import reader_sum
 from dinemic_engine.store.keyspace import AUTHORIZED, CLOSED, REVOKED

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from dinemic_engine import log
 from dinemic_engine.errors import Reason
 from dinemic_engine.event import Event
-from dinemic_engine.ledger import Admitted, Duplicate, Ledger, Orphan, Refused
+from dinemic_engine.ledger import Ledger
 from dinemic_engine.ops import Policy
+from dinemic_engine.outcomes import Admitted, Duplicate, Orphan, Refused
 from dinemic_engine.ranges import Fingerprint
 from dinemic_engine.store import keyspace
 from dinemic_engine.store.memory import MemoryStore
@@ -196,7 +197,7 @@ def test_histories_reach_the_reasons_they_are_meant_to_reach() -> None:
     """The strategy is worth its name only if it makes what can be refused, held up and merged."""
     reached: dict[str, int] = {}
 
-    @settings(max_examples=300, database=None, derandomize=True, suppress_health_check=SLOW)
+    @settings(max_examples=500, database=None, derandomize=True, suppress_health_check=SLOW)
     @given(histories())
     def collect(events: list[Event]) -> None:
         site = in_order(events)
@@ -211,6 +212,6 @@ def test_histories_reach_the_reasons_they_are_meant_to_reach() -> None:
         reached["inert"] = reached.get("inert", 0) + len(judged.admitted.keys() - judged.counted())
 
     collect()
-    wanted = {r.value for r in Reason if r.rule.startswith(("ORD-", "AUTH-", "SEAL-"))}
+    wanted = {r.value for r in Reason if r.rule.startswith(("ORD-", "AUTH-", "SEAL-", "TYPE-"))}
     wanted |= {"orphan", "merge", "authorized", "unauthorized", "void", "inert"}
     assert wanted <= {name for name, count in reached.items() if count}

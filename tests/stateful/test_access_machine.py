@@ -19,10 +19,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 import dinemic
-import dinemic.node
+import dinemic.gate
+from dinemic_engine.edits import Set
 from dinemic_engine.event import Event
 from dinemic_engine.ids import parse_db_id_untrusted
-from dinemic_engine.ops import ROLES, Epoch, Grant, Remove, Revoke, Set, SetPolicy
+from dinemic_engine.ops import ROLES, Epoch, Grant, Remove, Revoke, SetPolicy
 from dinemic_engine.ranges import HIGHEST, LOWEST
 from reference.authority import Judge, Opening, Plain
 from support.nodes import acting, exchange, object_id, open_node, send
@@ -47,7 +48,7 @@ class Access(RuleBasedStateMachine):
         super().__init__()
         self.patch = pytest.MonkeyPatch()
         self.now_us = START_US
-        self.patch.setattr(dinemic.node, "_now_us", self.tick)
+        self.patch.setattr(dinemic.gate, "_now_us", self.tick)
         self.folder = tempfile.TemporaryDirectory(prefix="dinemic-")
         self.nodes = [open_node(Path(self.folder.name, str(number))) for number in range(3)]
         self.plain: dict[str, Plain] = {}

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 import dinemic
-import dinemic.node
+import dinemic.gate
 from dinemic.node import Node
 from dinemic_engine.event import open_event_untrusted
 from dinemic_engine.ids import ObjectId
@@ -95,7 +95,7 @@ class Nodes(RuleBasedStateMachine):
         super().__init__()
         self.patch = pytest.MonkeyPatch()
         self.now_us = START_US
-        self.patch.setattr(dinemic.node, "_now_us", lambda: self.now_us)
+        self.patch.setattr(dinemic.gate, "_now_us", lambda: self.now_us)
         self.folder = tempfile.TemporaryDirectory(prefix="dinemic-")
         self.sites = [Site(self.open(number)) for number in range(NODES)]
         self.skew_us = [0] * NODES

@@ -18,6 +18,8 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 CREATE, SET, DELETE, GRANT, REVOKE, POLICY, EPOCH, REMOVE = 1, 2, 3, 12, 13, 14, 15, 16
+LIST_INSERT, LIST_SET, LIST_DELETE, DICT_SET, DICT_DELETE = 4, 5, 6, 7, 8
+COUNTER_ADD, SET_ADD, SET_REMOVE = 9, 10, 11
 READ, UPDATE, ADMIN = 1, 2, 3
 T = 1_700_000_000_000_000
 L = (1 << 252) + 27742317777372353535851937790883648493
@@ -193,6 +195,9 @@ team = event(
 TEAM = event_id(team)
 vault = event(owner, None, T, [], [[CREATE, "Vault", [2, owner.hybrid], [False, {}]]])
 VAULT = event_id(vault)
+
+shelf = event(owner, None, T, [], [create("Shelf", owner, [False, {}]), grant(UPDATE, clerk)])
+SHELF = event_id(shelf)
 
 KEY_1, KEY_2 = sha(b"vector/epoch/1"), sha(b"vector/epoch/2")
 SALT_1, SALT_2 = sha(b"vector/salt/1")[:16], sha(b"vector/salt/2")[:16]

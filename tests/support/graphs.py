@@ -10,19 +10,21 @@ from dataclasses import dataclass, field, replace
 from hypothesis import strategies as st
 
 from dinemic_engine import canonical
+from dinemic_engine.edits import (
+    CounterAdd,
+    Delete,
+    DictDelete,
+    DictSet,
+    Edit,
+    Made,
+    Set,
+    SetAdd,
+    SetRemove,
+)
 from dinemic_engine.event import Event, sign_event
 from dinemic_engine.ids import AuthorId, EventId, ObjectId
 from dinemic_engine.keys import SealingKey, SigningKey
-from dinemic_engine.ledger import (
-    Admitted,
-    Ahead,
-    Duplicate,
-    Ledger,
-    Orphan,
-    Outcome,
-    Refused,
-    Surplus,
-)
+from dinemic_engine.ledger import Ledger
 from dinemic_engine.ops import (
     ADMIN,
     READ,
@@ -30,16 +32,15 @@ from dinemic_engine.ops import (
     SUITE_X25519,
     UPDATE,
     Create,
-    Delete,
     Epoch,
     Grant,
     Op,
     Policy,
     Remove,
     Revoke,
-    Set,
     SetPolicy,
 )
+from dinemic_engine.outcomes import Admitted, Ahead, Duplicate, Orphan, Outcome, Refused, Surplus
 from dinemic_engine.store import Store, keyspace
 from dinemic_engine.store.memory import MemoryStore
 from dinemic_engine.view import View
@@ -193,14 +194,14 @@ def portable(store: Store) -> dict[tuple[object, ...], object]:
     objects = {keyspace.unpack_u32(value): key[1:] for key, value in store.scan(b"O", b"P")}
     models = {keyspace.unpack_u32(value): key[1:] for key, value in store.scan(b"M", b"N")}
     found: dict[tuple[object, ...], object] = {}
-    for key, value in store.scan(b"", b"m"):
+    for key, value in store.scan(b"", b"\xff"):
         letter, number = key[:1], int.from_bytes(key[1:5], "big")
         match letter:
-            case b"L" | b"C" | b"V" | b"J" | b"k":
+            case b"L" | b"C" | b"V" | b"J" | b"k" | b"m":
                 continue
-            case b"E" | b"R" | b"S" | b"D" | b"X" | b"Z" | b"A":
+            case b"E" | b"R" | b"S" | b"D" | b"X" | b"Z" | b"A" | b"v" | b"w" | b"r" | b"t" | b"u" | b"x" | b"z":
                 found[letter, objects[number], key[5:]] = value
-            case b"W" | b"A":
+            case b"W" | b"s" | b"y":
                 found[letter, objects[number], key[5:]] = None
             case b"G" | b"K" | b"Y" | b"P" | b"Q":
                 found[letter, objects[number], key[5:]] = value[20:]
@@ -247,7 +248,43 @@ _POLICIES = (Policy(), Policy(False, (("open", True),)), Policy(True, (("b", Fal
 _USUAL = ((CHIEF, ADMIN), (CLERK, UPDATE), (READER, READ), (CHIEF, READ), (CLERK, ADMIN))
 
 
-def _op(rng: random.Random) -> Op:
+_KEYS = ("", "a", "a\0", "ż")
+_MEMBERS: tuple[canonical.Value, ...] = (1, 1.0, True, "1")
+
+
+def _edit(rng: random.Random, kin: Sequence[Event], before: Sequence[Op]) -> Edit:
+    """A change of a dict, a counter or a set, by somebody who knows of `kin`.
+
+    What a remove names is mostly an add of that set, often one its author has not seen.
+    """
+    name = rng.choice(FIELDS)
+    value: canonical.Value = rng.choice(_MEMBERS)
+    if rng.randrange(8) == 0:
+        value = canonical.Sealed(rng.choice(_COMMITS), bytes((rng.randrange(2),)) * 16, b"")
+    match rng.randrange(8):
+        case 0 | 1:
+            return DictSet(name, rng.choice(_KEYS), value)
+        case 2:
+            return DictDelete(name, rng.choice(_KEYS))
+        case 3:
+            sealed = isinstance(value, canonical.Sealed)
+            return CounterAdd(name, value if sealed else rng.choice((-1, 1, (1 << 63) - 1)))
+        case 4 | 5:
+            return SetAdd(name, value)
+    adds = [
+        Made(b"" if event is None else event.id, index)
+        for event in (*kin, None)
+        for index, op in enumerate(before if event is None else event.ops)
+        if isinstance(op, SetAdd) and (op.field == name or rng.randrange(8) == 0)
+    ]
+    if not adds or rng.randrange(16) == 0:
+        adds.append(Made(rng.choice(kin).id, 0))
+    return SetRemove(name, tuple(rng.choices(adds, k=rng.choice((1, 1, 2)))))
+
+
+def _op(rng: random.Random, kin: Sequence[Event], before: Sequence[Op]) -> Op:
+    if rng.randrange(4) == 0:
+        return _edit(rng, kin, before)
     name = rng.choice(FIELDS)
     match rng.randrange(12):
         case 0 | 1 | 2 | 3:
@@ -304,8 +341,9 @@ def history(
             parents[stray.id] = stray
         later = 0 if rng.randrange(20) == 0 else rng.choice((1, 1, 1, 2, 5))
         t = max(event.t for event in parents.values()) + later
-        ops = [_op(rng) for _ in range(rng.choice((1, 1, 2, 3)))]
-        ops = _once(ops)
+        ops: list[Op] = []
+        for _ in range(rng.choice((1, 1, 2, 3))):
+            ops = _once([*ops, _op(rng, kin, ops)])
         by = rng.choice((OWNER, *ACTORS))
         found.append(sign_event(by.key, base.object, t, sorted(parents), ops))
         judged.take(found[-1])

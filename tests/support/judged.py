@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from dinemic_engine import canonical
+from dinemic_engine.edits import EDITS, Delete, Made, Set, SetAdd, SetRemove, sealed_in
 from dinemic_engine.event import Event
 from dinemic_engine.ids import AuthorId, EventId
 from dinemic_engine.ops import (
@@ -18,13 +19,12 @@ from dinemic_engine.ops import (
     SUITE_X25519,
     UPDATE,
     Create,
-    Delete,
     Epoch,
     Grant,
+    Op,
     Policy,
     Remove,
     Revoke,
-    Set,
     SetPolicy,
 )
 
@@ -82,6 +82,8 @@ class Judged:
             return False
         if self._standing(event, past) is None:
             return False
+        if not all(self._has_targets(event, index, past) for index in range(len(event.ops))):
+            return False
         owner = self._owner(event)
         acts = [op for op in event.ops if isinstance(op, Grant | Revoke)]
         if any(op.signing == owner for op in acts):
@@ -89,6 +91,21 @@ class Judged:
         if event.author != owner and any(op.role == ADMIN for op in acts):
             return False
         return self._seals_well(event, past)
+
+    def _has_targets(self, event: Event, index: int, past: frozenset[EventId]) -> bool:
+        """TYPE-1."""
+        op = event.ops[index]
+        if not isinstance(op, SetRemove):
+            return True
+
+        def is_add(made: Made) -> bool:
+            if made.event and EventId(made.event) not in past:
+                return False
+            ops = self.admitted[EventId(made.event)].ops if made.event else event.ops[:index]
+            add = ops[made.op] if made.op < len(ops) else None
+            return isinstance(add, SetAdd) and add.field == op.field
+
+        return all(is_add(made) for made in op.adds)
 
     def _seals_well(self, event: Event, past: frozenset[EventId]) -> bool:
         """SEAL-1 to SEAL-4."""
@@ -120,9 +137,10 @@ class Judged:
         if self._policy(event)[1].is_open:
             return True
         for op in event.ops:
-            if isinstance(op, Set) and isinstance(op.value, canonical.Sealed):
-                known = sealed(op.value.epoch)
-                if not known and op.value.epoch not in made:
+            value = sealed_in(op)
+            if value is not None:
+                known = sealed(value.epoch)
+                if not known and value.epoch not in made:
                     return False
                 having = {maker for maker, _ in known} - {event.author}
                 if not all(reads(who) for who in having.union(*(to for _, to in known))):
@@ -148,10 +166,11 @@ class Judged:
             return True if fine else None
         writer = admin or self._holds(event, event.author, {UPDATE}, scope)
         for op in event.ops:
+            if isinstance(op, EDITS):
+                if not writer and not self._is_open(event, op.field, scope):
+                    return None
+                continue
             match op:
-                case Set(name) | Delete(name):
-                    if not writer and not self._is_open(event, name, scope):
-                        return None
                 case Epoch() | Remove():
                     if not writer:
                         return None
@@ -251,6 +270,17 @@ class Judged:
             isinstance(op, Remove)
             for event in self.effective(object_id).values()
             for op in event.ops
+        )
+
+    def effective_ops(self, object_id: bytes) -> list[tuple[int, bytes, int, Op]]:
+        """(t, event, position, op) of everything that stands, in the order of ORD-3."""
+        return sorted(
+            (
+                (event.t, bytes(event.id), index, op)
+                for event in self.effective(object_id).values()
+                for index, op in enumerate(event.ops)
+            ),
+            key=lambda placed: placed[:3],
         )
 
     def writes(self, object_id: bytes, name: str) -> list[tuple[int, EventId, int]]:

@@ -17,8 +17,8 @@ from dinemic_engine.errors import StoreError
 from dinemic_engine.event import open_envelope_untrusted, open_event_untrusted, sign_event
 from dinemic_engine.ids import EventId, ObjectId, parse_db_id_untrusted
 from dinemic_engine.keys import SigningKey
-from dinemic_engine.ledger import Ingested
 from dinemic_engine.ops import Op
+from dinemic_engine.outcomes import Ingested
 from dinemic_engine.ranges import HIGHEST, LOWEST
 from dinemic_engine.store.memory import MemoryStore
 

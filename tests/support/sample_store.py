@@ -1,8 +1,8 @@
 """A small store with at least one row of every kind, made through the one entrance.
 
 Three objects of three models. The first has three writers, a fork that was merged, a branch that
-was not, writes to one field that no other saw, a stranger's write, a sealed field, every role, and
-events that arrived later than younger ones. The second was removed. The third was closed and lost
+was not, writes to one field that no other saw, a stranger's write, a sealed field, a dict, a counter
+and a set, every role, and events that arrived later than younger ones. The second was removed. The third was closed and lost
 its clerk: of the clerk's three events one stands, one is void with an effective event upon it, and
 one is inert.
 """
@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from dinemic_engine import sealing
+from dinemic_engine.edits import CounterAdd, Delete, DictSet, Set, SetAdd
 from dinemic_engine.event import Event, sign_event
 from dinemic_engine.ids import AuthorId, EventId, ObjectId
 from dinemic_engine.keys import SealingKey, SigningKey
-from dinemic_engine.ledger import Admitted, Ledger
+from dinemic_engine.ledger import Ledger
 from dinemic_engine.limits import T_US_MAX
 from dinemic_engine.ops import (
     ADMIN,
@@ -25,15 +26,14 @@ from dinemic_engine.ops import (
     SUITE_X25519,
     UPDATE,
     Create,
-    Delete,
     Grant,
     Op,
     Policy,
     Remove,
     Revoke,
-    Set,
     SetPolicy,
 )
+from dinemic_engine.outcomes import Admitted
 from dinemic_engine.store import Store
 
 T0: Final = 1_700_000_000_000_000
@@ -110,7 +110,15 @@ def fill(store: Store) -> Sample:
     epoch = sealing.make_epoch(person, epoch_key, readers)
     salary = sealing.seal(person, b"value_salary", epoch.commit, epoch_key, bytes(16), "44321")
     sign("bob", owner, 1, [Set("name", "Bob")], "genesis", to=person)
-    sign("salary", owner, 2, [epoch, Set("salary", salary)], "bob", to=person)
+    visit = sealing.seal(person, b"counter_visits", epoch.commit, epoch_key, bytes(16), 1)
+    salary_ops: list[Op] = [
+        epoch,
+        Set("salary", salary),
+        DictSet("phones", "home", "555"),
+        CounterAdd("visits", visit),
+        SetAdd("tags", "kind"),
+    ]
+    sign("salary", owner, 2, salary_ops, "bob", to=person)
     sign("robert", chief, 3, [Set("name", "Robert"), Set("age", 44)], "salary", to=person)
     sign("bobby", owner, 4, [Set("name", "Bobby")], "salary", to=person)
     sign("merge", owner, 5, [Set("town", "Kraków"), Delete("age")], "robert", "bobby", to=person)

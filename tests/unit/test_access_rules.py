@@ -8,20 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from dinemic_engine.canonical import Sealed
+from dinemic_engine.edits import Delete, Set
 from dinemic_engine.errors import Reason
-from dinemic_engine.ledger import Ahead, Orphan, Refused
-from dinemic_engine.ops import (
-    ADMIN,
-    READ,
-    UPDATE,
-    Delete,
-    Epoch,
-    Op,
-    Policy,
-    Remove,
-    Set,
-    SetPolicy,
-)
+from dinemic_engine.ops import ADMIN, READ, UPDATE, Epoch, Op, Policy, Remove, SetPolicy
+from dinemic_engine.outcomes import Ahead, Orphan, Refused
 from dinemic_engine.store.memory import MemoryStore
 from support.graphs import (
     CHIEF,

@@ -9,12 +9,13 @@ import pytest
 
 from dinemic_engine import limits
 from dinemic_engine.audit import AuditReport, audit
+from dinemic_engine.edits import Set
 from dinemic_engine.event import sign_event
 from dinemic_engine.findings import WORDS
 from dinemic_engine.ids import EventId
 from dinemic_engine.ledger import Ledger
 from dinemic_engine.limits import T_US_MAX
-from dinemic_engine.ops import UPDATE, Create, Grant, Policy, Set
+from dinemic_engine.ops import UPDATE, Create, Grant, Policy
 from dinemic_engine.ranges import id_term
 from dinemic_engine.store import keyspace
 from dinemic_engine.store.memory import MemoryStore

@@ -14,6 +14,7 @@ from pycose.messages.sign1message import Sign1Message
 
 from dinemic_engine import limits
 from dinemic_engine.canonical import Sealed, Value
+from dinemic_engine.edits import Delete, Set
 from dinemic_engine.errors import InvalidEvent, LimitExceeded, Malformed, Reason
 from dinemic_engine.event import (
     open_envelope_untrusted,
@@ -22,7 +23,7 @@ from dinemic_engine.event import (
     sign_event,
 )
 from dinemic_engine.ids import AuthorId, EventId
-from dinemic_engine.ops import Delete, Epoch, Grant, Op, Policy, Remove, Set
+from dinemic_engine.ops import Epoch, Grant, Op, Policy, Remove
 from support.graphs import ACTORS, OWNER, READER, SEEDS, T, child, genesis, history, team
 
 

@@ -7,7 +7,7 @@ import json
 import re
 from pathlib import Path
 
-from dinemic_engine import limits, ops
+from dinemic_engine import edits, limits, ops
 from dinemic_engine.errors import Reason
 
 TOP = Path(__file__).parents[2]
@@ -51,8 +51,13 @@ def test_every_op_has_its_number() -> None:
         numbers, names, meaning = (cell.strip() for cell in line.strip("|").split("|"))
         pairs = zip(numbers.split(", "), names.split(", "), strict=True)
         known |= {name: int(number) for number, name in pairs if meaning != "reserved"}
-    built = ("CREATE", "SET", "DELETE", "GRANT", "REVOKE", "POLICY", "EPOCH", "REMOVE")
-    assert known == {name: getattr(ops, name) for name in built}
+    numbers = {
+        name: number
+        for module in (edits, ops)
+        for name, number in vars(module).items()
+        if name in known
+    }
+    assert known == numbers
     assert sorted(ops._READERS) == sorted(known.values())
 
 
@@ -66,6 +71,9 @@ def test_the_limits_are_those_of_the_code() -> None:
         "parents": f"{limits.PARENTS_MAX}",
         "ops": f"{limits.OPS_MAX:,}",
         "field name": f"1..{limits.NAME_BYTES_MAX} characters of `[A-Za-z0-9_.-]`",
+        "key of a dict": f"0..{limits.KEY_BYTES_MAX} bytes of UTF-8",
+        "values of a LIST_INSERT": f"1..{limits.RUN_MAX:,}",
+        "spans of a LIST_DELETE, adds of a SET_REMOVE": f"1..{limits.TARGETS_MAX:,}",
         "model name": f"1..{limits.MODEL_BYTES_MAX} characters, `[A-Za-z_][A-Za-z0-9_]*`",
         "fields in a policy": f"{limits.POLICY_FIELDS_MAX}",
         "recipients of an EPOCH, suite 1": f"1..{limits.RECIPIENTS_MAX:,}",

@@ -12,12 +12,14 @@ import pytest
 
 from dinemic_engine import sealing
 from dinemic_engine.canonical import Sealed
+from dinemic_engine.collections_view import Collections
+from dinemic_engine.edits import Set
 from dinemic_engine.errors import InvalidEvent, Reason
 from dinemic_engine.event import open_event_untrusted, sign_event
 from dinemic_engine.ids import AuthorId
 from dinemic_engine.keys import SealingKey, SigningKey
-from dinemic_engine.ledger import Admitted, Ledger, Orphan, Refused
-from dinemic_engine.ops import Set
+from dinemic_engine.ledger import Ledger
+from dinemic_engine.outcomes import Admitted, Orphan, Refused
 from dinemic_engine.store.memory import MemoryStore
 from dinemic_engine.view import View
 from support import event_bytes
@@ -163,6 +165,26 @@ def test_what_revocations_and_policies_make_of_the_events_of_one_object() -> Non
     fingerprint = view.fingerprint(state["model"])
     assert fingerprint.count == state["fingerprint"]["count"]
     assert fingerprint.wire().hex() == state["fingerprint"]["wire"]
+
+
+def test_what_the_events_of_one_object_make_of_dicts_counters_and_sets() -> None:
+    _, view = admit_all()
+    state = vectors()["state"]["collections"]
+    object_id = bytes.fromhex(state["object"])
+    shown = Collections(view.rows)
+    entries = {key: reading.value for key, reading in shown.entries(object_id, "dict_prices")}
+    sealed = entries.pop("gin")
+    assert isinstance(sealed, Sealed)
+    assert as_json(entries) == state["prices"]
+    assert shown.length(object_id, "dict_prices") == len(entries) + 1
+    assert str(shown.total(object_id, "counter_sold")) == state["sold"]
+    assert str(shown.total(object_id, "counter_lost")) == state["lost"]
+    assert len(list(shown.sealed_adds(object_id, "counter_sold"))) == 1
+    values = [member.value for member in shown.members(object_id, "set_tags")]
+    plain = [as_json(value) for value in values if not isinstance(value, Sealed)]
+    assert sorted(map(repr, plain)) == sorted(map(repr, state["tags"]))
+    assert shown.length(object_id, "set_tags") == len(values) == len(plain) + 1
+    assert view.digest(object_id).hex() == state["digest"]
 
 
 def test_verdicts_are_those_of_the_vectors_in_any_order_of_arrival(rng: random.Random) -> None:

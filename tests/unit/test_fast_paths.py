@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from dinemic_engine.canonical import Sealed, Value
+from dinemic_engine.edits import Set
 from dinemic_engine.errors import InvalidEvent, Reason
 from dinemic_engine.event import open_event_untrusted
-from dinemic_engine.ops import Epoch, Set
+from dinemic_engine.ops import Epoch
 from dinemic_engine.store import keyspace
 from support.graphs import CLERK, OWNER, Actor, Site, child, genesis, team
 

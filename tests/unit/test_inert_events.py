@@ -11,9 +11,10 @@ import pytest
 
 from dinemic.node import Node
 from dinemic_engine import limits
+from dinemic_engine.edits import Set
 from dinemic_engine.event import Event
-from dinemic_engine.ledger import Admitted, Surplus
-from dinemic_engine.ops import ADMIN, UPDATE, Set
+from dinemic_engine.ops import ADMIN, UPDATE
+from dinemic_engine.outcomes import Admitted, Surplus
 from support.graphs import CHIEF, CLERK, NOW, OWNER, READER, STRANGER, Site, T, child, genesis, team
 from support.nodes import open_node
 
@@ -187,7 +188,7 @@ def test_surplus_that_something_effective_was_built_on_is_admitted(
     assert node.view.tip().seq == len(events)
     assert shown(node, merging) == shown(before, merging)
     assert node.view.fingerprint("Person").count == len(events)
-    assert len(node._waiting) == 0
+    assert len(node._intake.waiting) == 0
 
 
 @pytest.mark.usefixtures("few")
@@ -225,7 +226,7 @@ def test_a_vouching_event_lifts_the_bound_while_it_is_here(node: Node) -> None:
     give(node, [child(unknown, CHIEF, Set("n", 1))], source=OTHER)
     give(node, flood[:20])
     assert node.view.tip().seq == 22
-    node._waiting.forget(OTHER)
+    node._intake.waiting.forget(OTHER)
     give(node, flood)
     assert node.view.tip().seq == 22
 

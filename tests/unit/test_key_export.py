@@ -14,10 +14,11 @@ from dinemic import key_export, passphrases
 from dinemic.keyring import ObjectKeys, encode_keys
 from dinemic_engine import canonical
 from dinemic_engine.canonical import Value
+from dinemic_engine.edits import Set
 from dinemic_engine.errors import StoreCorrupt, StoreError, UsageError
 from dinemic_engine.event import Event, sign_event
 from dinemic_engine.keys import SealingKey
-from dinemic_engine.ops import SUITE_HYBRID, SUITE_X25519, Create, Policy, Set
+from dinemic_engine.ops import SUITE_HYBRID, SUITE_X25519, Create, Policy
 
 PASSPHRASE = "correct horse"
 FORM = "dinemic/key-export"

@@ -7,12 +7,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from dinemic_engine.edits import Set
 from dinemic_engine.errors import Reason, StoreCorrupt, StoreError, StoreFull
 from dinemic_engine.event import Event, open_envelope_untrusted, open_event_untrusted, sign_event
 from dinemic_engine.ids import ObjectId
-from dinemic_engine.ledger import Admitted, Ahead, Duplicate, Ledger, Orphan, Refused, check_tip
+from dinemic_engine.ledger import Ledger, check_tip
 from dinemic_engine.limits import HOLD_US, PARENTS_MAX
-from dinemic_engine.ops import UPDATE, Set
+from dinemic_engine.ops import UPDATE
+from dinemic_engine.outcomes import Admitted, Ahead, Duplicate, Orphan, Refused
 from dinemic_engine.ranges import Fingerprint
 from dinemic_engine.store import Rows, keyspace
 from dinemic_engine.store.memory import MemoryStore

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from dinemic_engine import log
+from dinemic_engine.edits import Set
 from dinemic_engine.errors import BrokenChain, Reason
 from dinemic_engine.event import Event
-from dinemic_engine.ops import ADMIN, UPDATE, Policy, Set
+from dinemic_engine.ops import ADMIN, UPDATE, Policy
 from dinemic_engine.store import keyspace
 from dinemic_engine.store.keyspace import Place
 from support.graphs import CHIEF, CLERK, OWNER, Actor, Site, actor, child, genesis, team

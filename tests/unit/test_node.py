@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 import dinemic
-import dinemic.node
+import dinemic.gate
 from dinemic.node import Node
 from dinemic_engine import limits
+from dinemic_engine.edits import Set
 from dinemic_engine.event import open_event_untrusted
 from dinemic_engine.ids import EventId
 from dinemic_engine.keys import SigningKey
-from dinemic_engine.ledger import Ingested
-from dinemic_engine.ops import Set
+from dinemic_engine.outcomes import Ingested
 from dinemic_engine.ranges import HIGHEST, LOWEST
 from support.clocks import Clock, wait_until
 from support.nodes import (
@@ -48,7 +48,7 @@ class Wall(dinemic.DModel, access="open"):
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     moved = Clock()
-    monkeypatch.setattr(dinemic.node, "_now_us", moved)
+    monkeypatch.setattr(dinemic.gate, "_now_us", moved)
     return moved
 
 
@@ -395,7 +395,7 @@ def test_a_frozen_clock_still_orders_ones_own_writes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = time.time_ns() // 1000
-    monkeypatch.setattr(dinemic.node, "_now_us", lambda: now)
+    monkeypatch.setattr(dinemic.gate, "_now_us", lambda: now)
     with opened(tmp_path):
         p = Person([])
         for number in range(50):

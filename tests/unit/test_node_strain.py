@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 import dinemic
-import dinemic.node
+import dinemic.gate
 from dinemic.config import Config
 from dinemic.keyring import Keyring
 from dinemic.node import Node
 from dinemic_engine.errors import StoreError, StoreFull
-from dinemic_engine.ledger import Ingested
+from dinemic_engine.outcomes import Ingested
 from support.clocks import BOUND_SECONDS, Clock, wait_until
 from support.nodes import FailingStore, acting, exchange, open_node, opened, raw_events, send, trace
 
@@ -34,7 +34,7 @@ class Wall(dinemic.DModel, access="open"):
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     moved = Clock()
-    monkeypatch.setattr(dinemic.node, "_now_us", moved)
+    monkeypatch.setattr(dinemic.gate, "_now_us", moved)
     return moved
 
 
@@ -124,7 +124,7 @@ def test_a_failed_group_commit_is_told_to_the_next_writer(tmp_path: Path) -> Non
         flushes = store.flushes
         p.name.set("maybe")
         wait_until(lambda: store.flushes > flushes)
-        wait_until(lambda: node._flush_failure != "")
+        wait_until(lambda: node._gate.flush_failure != "")
         with pytest.raises(StoreError, match="did not reach the disk"):
             p.name.set("more")
         with pytest.raises(StoreError):
@@ -146,13 +146,13 @@ def test_the_keeper_outlives_a_full_disk(
     assert node.ingest(PEER, events).waiting == 1
     clock.offset_s = 90
     store.failing["write"] = StoreFull("no room")
-    node._wake.set()
+    node._gate.wake.set()
     wait_until(lambda: node.status().held == 0)
     store.failing.clear()
     clock.offset_s = 0
     assert node.ingest(PEER, events).waiting == 1, "it comes again, and is held again"
     clock.offset_s = 90
-    node._wake.set()
+    node._gate.wake.set()
     wait_until(lambda: Person(p.get_db_id()).name.get() == "held")
 
 
@@ -161,10 +161,10 @@ def test_the_keeper_leaves_the_lock_to_the_writers(tmp_path: Path) -> None:
     store = FailingStore()
     config = Config.load({"home": tmp_path, "store": "memory"}, {})
     node = Node(config, store, Keyring.open(tmp_path / "keys"))
-    with node._lock:
+    with node._gate.lock:
         for _ in range(3):
             flushes = store.flushes
-            node._wake.set()
+            node._gate.wake.set()
             wait_until(lambda before=flushes: store.flushes > before)  # type: ignore[misc]
     node.close()
 

@@ -11,8 +11,9 @@ import dinemic
 from dinemic.node import Node
 from dinemic_engine import canonical, ops, sealing
 from dinemic_engine.canonical import Sealed
+from dinemic_engine.edits import Set
 from dinemic_engine.ids import AuthorId
-from dinemic_engine.ops import Epoch, Set
+from dinemic_engine.ops import Epoch
 from support.nodes import (
     acting,
     exchange,

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from dinemic_engine import sealing
 from dinemic_engine.canonical import Sealed
+from dinemic_engine.edits import Set
 from dinemic_engine.errors import Malformed, Reason, Unreadable
 from dinemic_engine.event import Event, open_event_untrusted, sign_event
 from dinemic_engine.ids import AuthorId
@@ -27,7 +28,6 @@ from dinemic_engine.ops import (
     Grant,
     Policy,
     Revoke,
-    Set,
 )
 from support.graphs import CHIEF, CLERK, OWNER, READER, STRANGER, Actor, Site, child, genesis, team
 

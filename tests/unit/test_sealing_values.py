@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 
 from dinemic_engine import canonical, sealing
 from dinemic_engine.canonical import Sealed, Value
+from dinemic_engine.edits import Set
 from dinemic_engine.errors import InvalidEvent, Unreadable
 from dinemic_engine.event import open_event_untrusted
 from dinemic_engine.ids import AuthorId
 from dinemic_engine.keys import SealingKey
-from dinemic_engine.ops import READ, Epoch, Set
+from dinemic_engine.ops import READ, Epoch
 from support.graphs import CHIEF, CLERK, OWNER, READER, STRANGER, Actor, Site, child, genesis, team
 
 OBJECT, OTHER = bytes(range(32)), bytes(32)

@@ -14,20 +14,10 @@ import pytest
 import dinemic
 from dinemic.node import Node
 from dinemic_engine.canonical import Sealed
+from dinemic_engine.edits import Delete, Set
 from dinemic_engine.errors import Reason
 from dinemic_engine.event import Event
-from dinemic_engine.ops import (
-    ADMIN,
-    READ,
-    UPDATE,
-    Delete,
-    Epoch,
-    Op,
-    Policy,
-    Remove,
-    Set,
-    SetPolicy,
-)
+from dinemic_engine.ops import ADMIN, READ, UPDATE, Epoch, Op, Policy, Remove, SetPolicy
 from support.graphs import (
     CHIEF,
     CLERK,

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import pytest
 
 from dinemic_engine.canonical import Value
+from dinemic_engine.edits import Delete, Set
 from dinemic_engine.errors import StoreCorrupt, UnknownObject
 from dinemic_engine.event import Event
-from dinemic_engine.ops import ADMIN, READ, UPDATE, Delete, Policy, Remove, Set
+from dinemic_engine.ops import ADMIN, READ, UPDATE, Policy, Remove
 from dinemic_engine.store import keyspace
 from support.graphs import CHIEF, CLERK, OWNER, READER, STRANGER, Site, T, child, genesis, team
 

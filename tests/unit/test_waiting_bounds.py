@@ -6,9 +6,9 @@ import dataclasses
 import itertools
 
 from dinemic_engine import limits
+from dinemic_engine.edits import Set
 from dinemic_engine.event import Event
 from dinemic_engine.ids import EventId
-from dinemic_engine.ops import Set
 from dinemic_engine.waiting import Waiting
 from support.graphs import OWNER, Site, T, child, genesis
 

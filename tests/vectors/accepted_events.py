@@ -8,7 +8,10 @@ from typing import Any
 from support.event_bytes import (
     ADMIN,
     BOARD,
+    COUNTER_ADD,
     DELETE,
+    DICT_DELETE,
+    DICT_SET,
     KEY_1,
     KEY_2,
     NOTE,
@@ -19,6 +22,9 @@ from support.event_bytes import (
     SALT_1,
     SALT_2,
     SET,
+    SET_ADD,
+    SET_REMOVE,
+    SHELF,
     TEAM,
     UPDATE,
     Actor,
@@ -37,6 +43,7 @@ from support.event_bytes import (
     reader,
     revoke,
     sealed,
+    shelf,
     stranger,
     team,
     vault,
@@ -132,7 +139,81 @@ def accepted() -> dict[str, tuple[bytes, str]]:
     )
     add("a removal", event(owner, NOTE, (1 << 32) + 2, [head], [[REMOVE]]))
     add("genesis of the hybrid suite", vault)
-    return found | revoked()
+    return found | collections() | revoked()
+
+
+def collections() -> dict[str, tuple[bytes, str]]:
+    """The same for SHELF: dicts, counters and sets."""
+    found: dict[str, tuple[bytes, str]] = {}
+
+    def add(name: str, by: Actor, t: int, on: list[str], *ops: Any) -> bytes:
+        names = {each: event_id(raw) for each, (raw, _) in found.items()}
+        raw = event(by, SHELF, T + t, [names.get(each, SHELF) for each in on], list(ops))
+        found[name] = (raw, "authorized")
+        return event_id(raw)
+
+    found["genesis of a shelf"] = (shelf, "authorized")
+    add(
+        "dict entries, of odd keys too, and one written twice",
+        owner,
+        1,
+        ["genesis of a shelf"],
+        [DICT_SET, "prices", "tea", 1],
+        [DICT_SET, "prices", "", None],
+        [DICT_SET, "prices", "tea\0", [1, {"a": b"\0"}]],
+        [DICT_SET, "prices", "k" * 512, "the longest key"],
+        [DICT_SET, "prices", "tea", 2],
+        [DICT_SET, "other", "tea", 3],
+    )
+    add(
+        "deletions of a dict, of a key that is there and of one that is not",
+        clerk,
+        2,
+        ["dict entries, of odd keys too, and one written twice"],
+        [DICT_DELETE, "prices", ""],
+        [DICT_DELETE, "prices", "never"],
+    )
+    adds = "adds to a counter, beyond 64 bits in all, and to a set"
+    made = add(
+        adds,
+        owner,
+        3,
+        ["deletions of a dict, of a key that is there and of one that is not"],
+        [COUNTER_ADD, "sold", (1 << 63) - 1],
+        [COUNTER_ADD, "sold", (1 << 63) - 1],
+        [COUNTER_ADD, "lost", -(1 << 63)],
+        [COUNTER_ADD, "lost", 0],
+        [SET_ADD, "tags", 1],
+        [SET_ADD, "tags", 1.0],
+        [SET_ADD, "tags", True],
+        [SET_ADD, "tags", "1"],
+        [SET_ADD, "tags", "1"],
+        [SET_REMOVE, "tags", [[None, 6]]],
+    )
+    add(
+        "a remove of two adds of one value",
+        owner,
+        4,
+        [adds],
+        [SET_REMOVE, "tags", [[made, 7], [made, 8]]],
+    )
+    add("an add the remove had not seen", clerk, 4, [adds], [SET_ADD, "tags", "1"])
+    add("a remove of what is removed already", clerk, 5, [adds], [SET_REMOVE, "tags", [[made, 7]]])
+    add(
+        "a sealed dict entry, a sealed add to a counter and one to a set",
+        owner,
+        6,
+        [
+            "a remove of two adds of one value",
+            "an add the remove had not seen",
+            "a remove of what is removed already",
+        ],
+        epoch(SHELF, KEY_1, [owner]),
+        [DICT_SET, "prices", "gin", sealed(SHELF, b"dict_prices/gin", KEY_1, SALT_1, 9)],
+        [COUNTER_ADD, "sold", sealed(SHELF, b"counter_sold", KEY_1, SALT_2, 3)],
+        [SET_ADD, "tags", sealed(SHELF, b"set_tags", KEY_1, SALT_1, "rare")],
+    )
+    return found
 
 
 def revoked() -> dict[str, tuple[bytes, str]]:

@@ -18,7 +18,10 @@ from support.event_bytes import (
     ACTORS,
     ADMIN,
     BOARD,
+    COUNTER_ADD,
     DELETE,
+    DICT_DELETE,
+    DICT_SET,
     EPOCH,
     KEY_1,
     KEY_2,
@@ -30,6 +33,9 @@ from support.event_bytes import (
     SALT_1,
     SALT_2,
     SET,
+    SET_ADD,
+    SET_REMOVE,
+    SHELF,
     TEAM,
     UPDATE,
     VAULT,
@@ -75,7 +81,49 @@ def refused_in_context(names: dict[str, bytes]) -> dict[str, tuple[str, bytes]]:
 
     owner_grant, readers = "AUTH-2/owner", "SEAL-3/readers"
     seal_1 = [SET, "salary", sealed(PERSON, b"value_salary", KEY_1, SALT_2, 2000)]
+    target = "TYPE-1/target"
+    adds = names["adds to a counter, beyond 64 bits in all, and to a set"]
+    unseen = names["an add the remove had not seen"]
+    last = names["a sealed dict entry, a sealed add to a counter and one to a set"]
+
+    def remove(*adds: Any, on: bytes = last, before: Any = ()) -> bytes:
+        ops = [*before, [SET_REMOVE, "tags", list(adds)]]
+        return event(owner, SHELF, T + 50, [on], ops)
+
     return {
+        "a remove of an add its author had not seen": (target, remove([unseen, 0], on=adds)),
+        "a remove of an add that is nowhere": (target, remove([sha(b"nowhere"), 0])),
+        "a remove of an add of another object": (target, remove([PERSON, 0])),
+        "a remove of an op that is no add": (target, remove([adds, 0])),
+        "a remove of an op beyond those of the event": (target, remove([adds, 4095])),
+        "a remove of an add of another set": (
+            target,
+            remove([None, 0], before=[[SET_ADD, "other", 1]]),
+        ),
+        "a remove of a later op of its own event": (target, remove([None, 2], before=OWN)),
+        "a remove of itself": (target, remove([None, 0])),
+        "a remove of one add that is there and one that is not": (
+            target,
+            remove([adds, 4], [adds, 3]),
+        ),
+        "a stranger's dict entry": (
+            closed,
+            event(stranger, SHELF, T + 50, [last], [[DICT_SET, "prices", "tea", 0]]),
+        ),
+        "a stranger's add to a counter": (
+            closed,
+            event(stranger, SHELF, T + 50, [last], [[COUNTER_ADD, "sold", 1]]),
+        ),
+        "a sealed add to a counter, of an epoch that is nowhere": (
+            "SEAL-3/epoch",
+            event(
+                owner,
+                SHELF,
+                T + 50,
+                [last],
+                [[COUNTER_ADD, "sold", sealed(SHELF, b"counter_sold", KEY_2, SALT_1, 1)]],
+            ),
+        ),
         "a parent of another object": (
             "ORD-1/object",
             event(owner, PERSON, T + 1, [PERSON, NOTE], OWN),
@@ -250,6 +298,7 @@ def digest(
     holders: list[tuple[int, Actor]],
     policy: Any,
     epochs: list[tuple[bytes, bytes]],
+    collected: list[Any] | None = None,
 ) -> bytes:
     """The shared digest of an object (VETO-4), from what is visible in it."""
     sequence: list[Any] = [[object_id, sorted(heads), removed]]
@@ -257,6 +306,7 @@ def digest(
         the_id, index, value = fields[field]
         spelled = cbor2.dumps(value, canonical=True)
         sequence.append([b"value_" + field.encode(), the_id, index, spelled])
+    sequence += collected or []
     for role, actor in sorted(holders, key=lambda held: (held[0], held[1].public)):
         sequence.append([role, actor.public, actor.subject, 1, actor.sealing])
     sequence.append(policy)
@@ -286,6 +336,55 @@ def visible(
                 _, readers = epochs.setdefault(op[2], (at, set()))
                 readers |= {reader for reader, _ in op[3]}
     return fields, [(at, commit + reader_sum(readers)) for commit, (at, readers) in epochs.items()]
+
+
+def collected(events: dict[str, tuple[bytes, str]]) -> list[Any]:
+    """What the digest covers of the dicts, counters and sets of SHELF."""
+    entries: dict[tuple[bytes, bytes], list[Any]] = {}
+    counts: dict[bytes, list[int]] = {}
+    sealed_adds: list[list[Any]] = []
+    adds: dict[tuple[bytes, int], list[Any]] = {}
+    standing = [
+        (payload(raw)[3], event_id(raw), payload(raw)[5])
+        for raw, _ in events.values()
+        if payload(raw)[1] == SHELF
+    ]
+    for _, the_id, ops in sorted(standing, key=lambda event: event[:2]):
+        for index, op in enumerate(ops):
+            if op[0] == DICT_SET:
+                stored, key = b"dict_" + op[1].encode(), op[2].encode()
+                spelled = cbor2.dumps(op[3], canonical=True)
+                entries[stored, key] = [stored, key, the_id, index, spelled]
+            elif op[0] == DICT_DELETE:
+                entries.pop((b"dict_" + op[1].encode(), op[2].encode()), None)
+            elif op[0] == COUNTER_ADD:
+                stored = b"counter_" + op[1].encode()
+                if isinstance(op[2], int):
+                    counts.setdefault(stored, []).append(op[2])
+                else:
+                    sealed_adds.append([stored, the_id, index])
+            elif op[0] == SET_ADD:
+                spelled = cbor2.dumps(op[2], canonical=True)
+                adds[the_id, index] = [b"set_" + op[1].encode(), sha(spelled), the_id, index]
+    for _, the_id, ops in standing:
+        for op in ops:
+            if op[0] == SET_REMOVE:
+                for made, index in op[2]:
+                    adds.pop((made or the_id, index), None)
+    return [
+        *(entries[name] for name in sorted(entries)),
+        *([stored, len(counts[stored]), str(sum(counts[stored]))] for stored in sorted(counts)),
+        *sealed_adds,
+        *sorted(adds.values()),
+    ]
+
+
+def digest_of_shelf(names: dict[str, bytes], events: dict[str, tuple[bytes, str]]) -> bytes:
+    """The shared digest of SHELF."""
+    _, epochs = visible(SHELF, events)
+    head = names["a sealed dict entry, a sealed add to a counter and one to a set"]
+    held = [(UPDATE, clerk)]
+    return digest(SHELF, [head], b"", {}, held, [False, {}], epochs, collected(events))
 
 
 def reader_sum(readers: set[bytes]) -> bytes:
@@ -436,6 +535,16 @@ def build() -> dict[str, Any]:
                 "fields": {"note": "in time", "place": 1, "plan": 5, "wall": "hi"},
                 "digest": digest_of_team(names, events).hex(),
                 "fingerprint": fingerprint(teams),
+            },
+            "collections": {
+                "object": SHELF.hex(),
+                "prices": plain(
+                    {"tea": 2, "tea\0": [1, {"a": b"\0"}], "k" * 512: "the longest key"}
+                ),
+                "sold": str((1 << 64) - 2),
+                "lost": str(-(1 << 63)),
+                "tags": [plain(1), plain(1.0), plain("1")],
+                "digest": digest_of_shelf(names, events).hex(),
             },
             "fingerprint": fingerprint(people),
         },

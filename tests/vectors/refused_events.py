@@ -8,11 +8,17 @@ from typing import Any
 import cbor2
 
 from support.event_bytes import (
+    COUNTER_ADD,
     CREATE,
     DELETE,
+    DICT_DELETE,
+    DICT_SET,
     EPOCH,
     GRANT,
     KEY_1,
+    LIST_DELETE,
+    LIST_INSERT,
+    LIST_SET,
     NOTE,
     PERSON,
     POLICY,
@@ -21,6 +27,8 @@ from support.event_bytes import (
     REVOKE,
     SALT_1,
     SET,
+    SET_ADD,
+    SET_REMOVE,
     L,
     T,
     bstr,
@@ -220,11 +228,7 @@ def refused_ops() -> dict[str, tuple[str, bytes]]:
         fields = {"suite": 1, "commit": good[2], "to": good[3], **changed}
         return on_person([[EPOCH, *fields.values()]])
 
-    refused = {
-        f"op kind {kind}, reserved": (shape, on_person([[kind, "a", 1]]))
-        for kind in (4, 5, 6, 7, 8, 9, 10, 11)
-    }
-    return refused | {
+    return {
         "op kind 0": (shape, on_person([[0]])),
         "op kind 17": (shape, on_person([[17]])),
         "op kind true": (shape, on_person([[True, "a", 1]])),
@@ -323,6 +327,113 @@ def refused_ops() -> dict[str, tuple[str, bytes]]:
     }
 
 
+def refused_edits() -> dict[str, tuple[str, bytes]]:
+    """Ops of lists, dicts, counters and sets."""
+    shape, name, value, count = "EV-3/shape", "EV-7/name", "EV-6/value", "EV-7/count"
+    inside = sealed(PERSON, b"value_x", KEY_1, SALT_1, 1)
+    at = [PERSON, 0, 0]
+
+    def insert(parent: Any = None, right: Any = True, number: Any = 1, values: Any = (1,)) -> bytes:
+        return on_person([[LIST_INSERT, "a", parent, right, number, values]])
+
+    def delete(*spans: Any) -> bytes:
+        return on_person([[LIST_DELETE, "a", list(spans)]])
+
+    def remove(*adds: Any) -> bytes:
+        return on_person([[SET_REMOVE, "a", list(adds)]])
+
+    return {
+        "a LIST_INSERT without values": (
+            shape,
+            on_person([[LIST_INSERT, "a", None, True, 1]]),
+        ),
+        "a LIST_INSERT into a bad name": (
+            name,
+            on_person([[LIST_INSERT, "", None, True, 1, [1]]]),
+        ),
+        "a LIST_INSERT left of the root": (shape, insert(right=False)),
+        "a LIST_INSERT on the side 1": (shape, insert(right=1)),
+        "a LIST_INSERT of no values": (shape, insert(number=0, values=[])),
+        "a LIST_INSERT of fewer values than it counts": (shape, insert(number=2)),
+        "a LIST_INSERT of more values than it counts": (shape, insert(values=[1, 2])),
+        "a LIST_INSERT of 65,537 values": (
+            shape,
+            insert(number=65537, values=[0] * 65537),
+        ),
+        "a LIST_INSERT that counts true": (shape, insert(number=True)),
+        "a LIST_INSERT of a value that is no array": (shape, insert(values=1)),
+        "a LIST_INSERT of a sealed value among others": (value, insert(values=[inside])),
+        "a LIST_INSERT at an element of two parts": (shape, insert(at[:2])),
+        "a LIST_INSERT at an event of 31 bytes": (shape, insert([PERSON[1:], 0, 0])),
+        "a LIST_INSERT at an event in text": (shape, insert(["p" * 32, 0, 0])),
+        "a LIST_INSERT at op 4,096": (shape, insert([PERSON, 4096, 0])),
+        "a LIST_INSERT at index 65,536": (shape, insert([PERSON, 0, 65536])),
+        "a LIST_INSERT at index -1": (shape, insert([PERSON, 0, -1])),
+        "a LIST_SET without a value": (shape, on_person([[LIST_SET, "a", at]])),
+        "a LIST_SET of no element": (shape, on_person([[LIST_SET, "a", None, 1]])),
+        "a LIST_SET in a bad name": (name, on_person([[LIST_SET, "a b", at, 1]])),
+        "a LIST_SET of a sealed value in an array": (
+            value,
+            on_person([[LIST_SET, "a", at, [inside]]]),
+        ),
+        "a LIST_DELETE of nothing": (shape, delete()),
+        "a LIST_DELETE of an element without a count": (shape, delete(at)),
+        "a LIST_DELETE of no elements": (shape, delete([*at, 0])),
+        "a LIST_DELETE beyond the longest run": (shape, delete([PERSON, 0, 65535, 2])),
+        "a LIST_DELETE in a bad name": (name, on_person([[LIST_DELETE, 1, [[*at, 1]]]])),
+        "a LIST_DELETE of 4,097 spans": (
+            count,
+            delete(*[[PERSON, 0, n, 1] for n in range(4097)]),
+        ),
+        "a DICT_SET without a value": (shape, on_person([[DICT_SET, "a", "k"]])),
+        "a DICT_SET with a fifth element": (shape, on_person([[DICT_SET, "a", "k", 1, 1]])),
+        "a DICT_SET in a bad name": (name, on_person([[DICT_SET, "a/b", "k", 1]])),
+        "a DICT_SET of a key of 513 bytes": (name, on_person([[DICT_SET, "a", "k" * 513, 1]])),
+        "a DICT_SET of a key of 513 bytes in 257 characters": (
+            name,
+            on_person([[DICT_SET, "a", "k" + "é" * 256, 1]]),
+        ),
+        "a DICT_SET of a key in bytes": (name, on_person([[DICT_SET, "a", b"k", 1]])),
+        "a DICT_SET of a key that is a number": (name, on_person([[DICT_SET, "a", 1, 1]])),
+        "a DICT_SET of a sealed value in a map": (
+            value,
+            on_person([[DICT_SET, "a", "k", {"b": inside}]]),
+        ),
+        "a DICT_DELETE without a key": (shape, on_person([[DICT_DELETE, "a"]])),
+        "a DICT_DELETE of a key of 513 bytes": (name, on_person([[DICT_DELETE, "a", "k" * 513]])),
+        "a DICT_DELETE in a bad name": (name, on_person([[DICT_DELETE, "", "k"]])),
+        "a COUNTER_ADD without an amount": (shape, on_person([[COUNTER_ADD, "a"]])),
+        "a COUNTER_ADD of a float": (shape, on_person([[COUNTER_ADD, "a", 1.0]])),
+        "a COUNTER_ADD of true": (shape, on_person([[COUNTER_ADD, "a", True]])),
+        "a COUNTER_ADD of null": (shape, on_person([[COUNTER_ADD, "a", None]])),
+        "a COUNTER_ADD of 2^63": (value, on_person([[COUNTER_ADD, "a", 1 << 63]])),
+        "a COUNTER_ADD to a bad name": (name, on_person([[COUNTER_ADD, "", 1]])),
+        "a SET_ADD without a value": (shape, on_person([[SET_ADD, "a"]])),
+        "a SET_ADD to a bad name": (name, on_person([[SET_ADD, "", 1]])),
+        "a SET_ADD of a sealed value in an array": (value, on_person([[SET_ADD, "a", [inside]]])),
+        "a SET_REMOVE of nothing": (shape, remove()),
+        "a SET_REMOVE of null": (shape, on_person([[SET_REMOVE, "a", None]])),
+        "a SET_REMOVE of an event alone": (shape, remove([PERSON])),
+        "a SET_REMOVE of an add of three parts": (shape, remove(at)),
+        "a SET_REMOVE of an add by an event of 33 bytes": (shape, remove([PERSON + b"\0", 0])),
+        "a SET_REMOVE of op 4,096": (shape, remove([PERSON, 4096])),
+        "a SET_REMOVE of op true": (shape, remove([PERSON, True])),
+        "a SET_REMOVE in a bad name": (name, on_person([[SET_REMOVE, "", [[PERSON, 0]]]])),
+        "a SET_REMOVE of 4,097 adds": (
+            count,
+            remove(*[[PERSON, 0]] * 4097),
+        ),
+        "a SET_ADD in a genesis": (
+            "EV-5/genesis",
+            genesis(create("P", owner, [False, {}]), [SET_ADD, "a", 1]),
+        ),
+        "a DICT_SET in a genesis": (
+            "EV-5/genesis",
+            genesis(create("P", owner, [False, {}]), [DICT_SET, "a", "k", 1]),
+        ),
+    }
+
+
 def refused_values() -> dict[str, tuple[str, bytes]]:
     value, spelling = "EV-6/value", "EV-8/canonical"
     inside = sealed(PERSON, b"value_x", KEY_1, SALT_1, 1)
@@ -357,4 +468,10 @@ def refused_values() -> dict[str, tuple[str, bytes]]:
 
 def refused_by_bytes() -> dict[str, tuple[str, bytes]]:
     """Name to (reason, bytes)."""
-    return refused_envelopes() | refused_payloads() | refused_ops() | refused_values()
+    return (
+        refused_envelopes()
+        | refused_payloads()
+        | refused_ops()
+        | refused_edits()
+        | refused_values()
+    )

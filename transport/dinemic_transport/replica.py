@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from dinemic_engine.ledger import Ingested
+from dinemic_engine.outcomes import Ingested
 from dinemic_engine.ranges import Bound, Fingerprint, Key
 
 __all__ = ["Ingested", "Replica"]

@@ -12,6 +12,25 @@ Rows = Mapping[bytes, bytes | None]
 """A write batch: key to value, or to None for a deletion."""
 
 
+class Snapshot(Protocol):
+    """The rows of one moment, whatever is written after it. Any thread may read.
+
+    For one read of several rows, or for one transaction: while it lives, what it shows takes room
+    on the disk. After `close`, and after that of its store, every call raises `StoreError`.
+    """
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value at `key`, or None."""
+
+    def scan(
+        self, start: bytes, end: bytes, *, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """As `Store.scan`."""
+
+    def close(self) -> None:
+        """Let go of the rows. Idempotent."""
+
+
 class Store(Protocol):
     """An ordered map of bytes to bytes.
 
@@ -36,6 +55,9 @@ class Store(Protocol):
         Raises:
             StoreCorrupt: a block cannot be read. A scan never ends early in silence.
         """
+
+    def snapshot(self) -> Snapshot:
+        """The rows of this moment."""
 
     def write(self, rows: Rows) -> None:
         """Apply a whole batch or nothing. On return it is visible and survives kill -9.

@@ -186,6 +186,29 @@ def check_scans_do_not_disturb_each_other(store: Store) -> None:
     _equal("two scans in step", sums, {199})
 
 
+def check_a_snapshot_shows_the_moment_it_was_made(store: Store) -> None:
+    """Neither its gets nor its scans see what is written later; once closed it says so."""
+    store.write({b"a": b"1", b"b": b"2"})
+    before = store.snapshot()
+    store.write({b"a": b"9", b"b": None, b"c": b"3"})
+    after = store.snapshot()
+    _equal("overwritten", before.get(b"a"), b"1")
+    _equal("deleted", before.get(b"b"), b"2")
+    _equal("written later", before.get(b"c"), None)
+    _equal("rows", list(before.scan(LOWEST, HIGHEST)), [(b"a", b"1"), (b"b", b"2")])
+    _equal("reverse", list(before.scan(b"b", HIGHEST, reverse=True)), [(b"b", b"2")])
+    _equal("rows after", list(after.scan(LOWEST, HIGHEST)), _rows(store))
+    before.close()
+    before.close()
+    _refused("a get of a closed snapshot", lambda: before.get(b"a"))
+    _refused("a scan of a closed snapshot", lambda: list(before.scan(LOWEST, HIGHEST)))
+    _equal("the other snapshot", after.get(b"a"), b"9")
+    store.close()
+    _refused("a get of a snapshot", lambda: after.get(b"a"))
+    _refused("a scan of a snapshot", lambda: list(after.scan(LOWEST, HIGHEST)))
+    after.close()
+
+
 def check_keys_and_values_of_every_size(store: Store) -> None:
     """Keys of 1..1024 bytes and values of 0 bytes to 2 MiB."""
     sizes = (1, 2, 255, 256, 1023, KEY_BYTES_MAX)
@@ -236,7 +259,9 @@ def check_a_live_scan_does_not_hold_the_place(open_again: OpenStore) -> None:
     """After close the place opens again at once, while old scans are still referenced."""
     store = open_again()
     store.write({b"a": b"1", b"b": b"2"})
+    snapshot = store.snapshot()
     scans = [store.scan(LOWEST, HIGHEST, reverse=reverse) for reverse in (False, True)]
+    scans.append(snapshot.scan(LOWEST, HIGHEST))
     for scan in scans:
         next(scan)
     store.close()
@@ -244,6 +269,8 @@ def check_a_live_scan_does_not_hold_the_place(open_again: OpenStore) -> None:
     _equal("rows", _rows(store), [(b"a", b"1"), (b"b", b"2")])
     _refused("a scan of the store before", lambda: next(scans[0], None))
     _refused("a reverse scan of the store before", lambda: next(scans[1], None))
+    _refused("a snapshot of the store before", lambda: snapshot.get(b"a"))
+    _refused("a scan of that snapshot", lambda: next(scans[2], None))
     store.close()
 
 
@@ -258,6 +285,7 @@ STORE_CHECKS: Final[tuple[Callable[[Store], None], ...]] = (
     check_a_scan_shows_the_moment_of_its_call,
     check_an_ended_scan_stays_ended,
     check_scans_do_not_disturb_each_other,
+    check_a_snapshot_shows_the_moment_it_was_made,
     check_keys_and_values_of_every_size,
     check_a_closed_store_says_so,
 )

@@ -32,10 +32,33 @@ rows carry its local number ``no`` (4 bytes, given at admission, never on the wi
 | ``D`` no, role 1, author 32            | who holds a role now: subject 32, suite, key       |
 | ``P`` no, commit 32, t, id, op         | an EPOCH: `Act`                                    |
 | ``Q`` no, who 32, commit 32, t, id, op | who has its key: `Act`, 1 (recipient) or 0 (maker) |
+| ``v`` no, t, id                        | a veto of this node: guard, reason                  |
+| ``w`` no, t, id                        | empty: an event that this node's guards must see    |
+| ``y`` no, stored key ``\0`` t, id, op 2 | chain 4, seq 8: every void write of it              |
 | ``A`` no, commit 32, who 32            | empty: who has the key and perhaps may not read    |
 | ``Z`` no, t, id, op                    | commit 32, recipients' sum 32: the epochs in force, |
 |                                        | each at the first effective EPOCH that seals it    |
+| ``d`` no, stored key ``\0``             | a list: root 4, next node 4, elements 8            |
+| ``d`` no, stored key ``\0`` number 4    | a node of its tree (types/counted_tree.py)         |
+| ``b`` no, stored key ``\0`` chain, seq, | up to 64 elements that one op inserted             |
+| op 2, number 2                         | (types/runs.py)                                    |
+| ``i`` no, stored key ``\0`` element 16, | (id 32, chain 4, seq 8, op 2)...: what was inserted |
+| side 1                                 | on one side of an element, where that is several   |
+| ``e`` no, stored key ``\0`` id, op, at 2 | the winning LIST_SET of an element: see `Written` |
+| ``h`` no, stored key ``\0`` id, op, at,  | chain 4, seq 8: every effective LIST_SET of it     |
+| t, id, op                              |                                                    |
 | ``S`` no                               | readers' sum and the newest epoch: see `Sealing`   |
+| ``r`` no, stored key ``\0`` key         | the winning write of a dict entry: see `Written`   |
+| ``s`` no, stored key ``\0`` size 2 of   | chain 4, seq 8: every effective write of it        |
+| key, key, t, id, op                    |                                                    |
+| ``t`` no, stored key                   | how many values a dict or set has, 8; or: how many |
+|                                        | plain adds a counter has, 8, and their sum, signed |
+| ``u`` no, stored key ``\0`` t, id, op   | empty: the effective sealed adds of a counter      |
+| ``x`` no, stored key ``\0`` id, op      | an add of a set, effective or not: see `Added`     |
+| ``z`` no, stored key ``\0`` hash 32,    | the value it puts in: the effective adds of a set  |
+| id, op                                 | that no effective remove names                     |
+| ``l`` listener 4                       | a listener after-callbacks are called for          |
+| ``n`` listener 4, seq 8                | a change it was not yet told of                    |
 """
 
 from __future__ import annotations
@@ -63,9 +86,14 @@ _ARRIVAL: Final = struct.Struct(">IQ32s")
 _WRITTEN: Final = struct.Struct(">Q32sHBB")
 _SEALING: Final = struct.Struct(">32sQ32sH32s32s")
 _SUM: Final = struct.Struct(">Q32s")
+_ADDED: Final = struct.Struct(">32sIB")
+_U64: Final = struct.Struct(">Q")
 _U32: Final = struct.Struct(">I")
 _NO_T_ID: Final = struct.Struct(">cIQ32s")
 _OP_TAIL: Final = struct.Struct(">Q32sH")
+_MADE: Final = struct.Struct(">32sH")
+_ELEMENT: Final = struct.Struct(">32sHH")
+_DELIVERY: Final = struct.Struct(">IQ")
 
 _OBJECTS_REMEMBERED: Final = 4096
 """Object rows kept decoded, about 1 KiB each."""
@@ -186,8 +214,17 @@ class ObjectRow(NamedTuple):
     """REVOKE and POLICY ops admitted so far: without any, what T1 found stays so."""
     tails: int
     """Chains that end in inert events (REC-1)."""
+    withheld: int
+    """Events without effect on this node: vetoed, or not yet seen by its guards (vetoes.py)."""
+    hidden: bool
+    """Whether the genesis is one of them."""
     removed_by: bytes
-    """(t 8, id 32) of the first effective REMOVE in the order, or empty: the object is there."""
+    """(t 8, id 32) of the first REMOVE in the order that has effect, or empty: there is none."""
+
+    @property
+    def is_there(self) -> bool:
+        """Whether a reader sees the object: not removed, and let in by the guards."""
+        return not (self.removed_by or self.hidden)
 
     def pack(self) -> bytes:
         """The value of an ``N`` row."""
@@ -203,6 +240,8 @@ class ObjectRow(NamedTuple):
                 self.chains,
                 self.cuts,
                 self.tails,
+                self.withheld,
+                self.hidden,
                 self.removed_by,
             ]
         )
@@ -249,6 +288,24 @@ def unpack_written(value: bytes) -> Written:
     """The inverse of `Written.pack`."""
     t, event_id, op, deleted, authorized = _WRITTEN.unpack_from(value)
     return Written(t, event_id, op, bool(deleted), bool(authorized), value[_WRITTEN.size :])
+
+
+class Added(NamedTuple):
+    """An add of a set: the hash of its value, how many effective removes name it, its effect."""
+
+    hash: bytes
+    named: int
+    effective: bool
+
+    def pack(self) -> bytes:
+        """The value of an ``x`` row."""
+        return _ADDED.pack(*self)
+
+
+def unpack_added(value: bytes) -> Added:
+    """The inverse of `Added.pack`."""
+    digest, named, effective = _ADDED.unpack(value)
+    return Added(digest, named, bool(effective))
 
 
 class Sealing(NamedTuple):
@@ -373,13 +430,63 @@ def writes_prefix(no: int, stored: bytes) -> bytes:
 
 def write_key(no: int, stored: bytes, t: int, event_id: bytes, op: int) -> bytes:
     """The ``W`` key of one write."""
-    return writes_prefix(no, stored) + _OP_TAIL.pack(t, event_id, op)
+    return write_below(writes_prefix(no, stored), t, event_id, op)
+
+
+def write_below(prefix: bytes, t: int, event_id: bytes, op: int) -> bytes:
+    """The key of one write below the prefix of all writes of its slot."""
+    return prefix + _OP_TAIL.pack(t, event_id, op)
 
 
 def write_key_order(key: bytes) -> tuple[int, bytes, int]:
-    """(t, id, op) at the end of a ``W``, ``G`` or ``P`` key."""
+    """(t, id, op) at the end of a ``W``, ``s``, ``u``, ``G`` or ``P`` key."""
     t, event_id, op = _OP_TAIL.unpack(key[-_OP_TAIL.size :])
     return t, event_id, op
+
+
+def entries_prefix(no: int, stored: bytes) -> bytes:
+    """What all ``r`` keys of a dict begin with."""
+    return b"r" + _U32.pack(no) + stored + b"\0"
+
+
+def entry_key(no: int, stored: bytes, key: bytes) -> bytes:
+    """The ``r`` key of a dict entry; `key` is its key in UTF-8."""
+    return entries_prefix(no, stored) + key
+
+
+def entry_writes_prefix(no: int, stored: bytes, key: bytes) -> bytes:
+    """What all ``s`` keys of a dict entry begin with, and no other's: the key's size is in it."""
+    return b"s" + _U32.pack(no) + stored + b"\0" + len(key).to_bytes(2, "big") + key
+
+
+def tally_key(no: int, stored: bytes) -> bytes:
+    """The ``t`` key of a dict, set or counter."""
+    return b"t" + _U32.pack(no) + stored
+
+
+def sealed_adds_prefix(no: int, stored: bytes) -> bytes:
+    """What all ``u`` keys of a counter begin with."""
+    return b"u" + _U32.pack(no) + stored + b"\0"
+
+
+def add_key(no: int, stored: bytes, event_id: bytes, op: int) -> bytes:
+    """The ``x`` key of an add of a set."""
+    return b"x" + _U32.pack(no) + stored + b"\0" + _MADE.pack(event_id, op)
+
+
+def members_prefix(no: int, stored: bytes, digest: bytes = b"") -> bytes:
+    """What all ``z`` keys of a set begin with; of one value if its hash is given."""
+    return b"z" + _U32.pack(no) + stored + b"\0" + digest
+
+
+def member_key(no: int, stored: bytes, digest: bytes, event_id: bytes, op: int) -> bytes:
+    """The ``z`` key of an add that stands."""
+    return members_prefix(no, stored, digest) + _MADE.pack(event_id, op)
+
+
+def member_of(key: bytes) -> tuple[bytes, bytes, int]:
+    """(hash of the value, event, op) of a ``z`` key."""
+    return key[-66:-34], key[-34:-2], int.from_bytes(key[-2:], "big")
 
 
 def acts_prefix(letter: bytes, no: int, author: bytes, role: int) -> bytes:
@@ -420,6 +527,56 @@ def having_prefix(no: int, who: bytes, commit: bytes = b"") -> bytes:
 def having_commit(key: bytes) -> bytes:
     """The commitment in a ``Q`` key."""
     return key[37:69]
+
+
+def list_prefix(letter: bytes, no: int, stored: bytes) -> bytes:
+    """What all ``d``, ``b``, ``i``, ``e`` or ``h`` keys of a list begin with."""
+    return letter + _U32.pack(no) + stored + b"\0"
+
+
+def element_tail(event_id: bytes, op: int, at: int) -> bytes:
+    """How an element is told in ``e`` and ``h`` keys."""
+    return _ELEMENT.pack(event_id, op, at)
+
+
+def veto_key(no: int, t: int, event_id: bytes) -> bytes:
+    """The ``v`` key of an event."""
+    return _NO_T_ID.pack(b"v", no, t, event_id)
+
+
+def waiting_key(no: int, t: int, event_id: bytes) -> bytes:
+    """The ``w`` key of an event."""
+    return _NO_T_ID.pack(b"w", no, t, event_id)
+
+
+def void_writes_prefix(no: int, stored: bytes) -> bytes:
+    """What all ``y`` keys of a stored key begin with."""
+    return b"y" + _U32.pack(no) + stored + b"\0"
+
+
+LISTENERS_PREFIX: Final = b"l"
+DELIVERIES_PREFIX: Final = b"n"
+
+
+def listener_key(number: int) -> bytes:
+    """The ``l`` key of a listener."""
+    return LISTENERS_PREFIX + _U32.pack(number)
+
+
+def deliveries_prefix(number: int) -> bytes:
+    """What all ``n`` keys of a listener begin with."""
+    return DELIVERIES_PREFIX + _U32.pack(number)
+
+
+def delivery_key(number: int, seq: int) -> bytes:
+    """The ``n`` key of a change that waits for a listener."""
+    return DELIVERIES_PREFIX + _DELIVERY.pack(number, seq)
+
+
+def delivery_order(key: bytes) -> tuple[int, int]:
+    """(listener, seq) of an ``n`` key."""
+    number, seq = _DELIVERY.unpack_from(key, 1)
+    return number, seq
 
 
 def doubts_prefix(no: int, commit: bytes, who: bytes = b"") -> bytes:
@@ -486,6 +643,19 @@ def pack_u32(number: int) -> bytes:
 def unpack_u32(value: bytes) -> int:
     """The inverse of `pack_u32`."""
     return int(_U32.unpack(value)[0])
+
+
+def pack_tally(count: int, total: int = 0) -> bytes:
+    """The value of a ``t`` row."""
+    size = (total.bit_length() + 8) // 8 if total else 0
+    return _U64.pack(count) + total.to_bytes(size, "big", signed=True)
+
+
+def unpack_tally(value: bytes | None) -> tuple[int, int]:
+    """(count, sum) of a ``t`` row; no row is nothing counted."""
+    if value is None:
+        return 0, 0
+    return int.from_bytes(value[:8], "big"), int.from_bytes(value[8:], "big", signed=True)
 
 
 def pack_sum(count: int, total: int) -> bytes:

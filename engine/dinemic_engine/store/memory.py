@@ -52,6 +52,10 @@ class MemoryStore:
         walk = _backward if reverse else _forward
         return _Scan(self, walk(self.published(), start, end))
 
+    def snapshot(self) -> MemorySnapshot:
+        """The rows of this moment."""
+        return MemorySnapshot(self, self.published())
+
     def write(self, rows: Rows) -> None:
         """Apply a whole batch."""
         chunks = self.published().copy()
@@ -92,6 +96,37 @@ class MemoryStore:
         """
         if self._chunks is None:
             raise StoreError("the memory store is closed")
+        return self._chunks
+
+
+class MemorySnapshot:
+    """The `Snapshot` of a `MemoryStore`: the value it had."""
+
+    __slots__ = ("_chunks", "_store")
+
+    def __init__(self, store: MemoryStore, chunks: list[_Chunk]) -> None:
+        self._store = store
+        self._chunks: list[_Chunk] | None = chunks
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value at `key`, or None."""
+        return _get(self._open(), key)
+
+    def scan(
+        self, start: bytes, end: bytes, *, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Rows with ``start <= key < end`` in key order, or backwards."""
+        walk = _backward if reverse else _forward
+        return _Scan(self._store, walk(self._open(), start, end))
+
+    def close(self) -> None:
+        """Let go of the rows. Idempotent."""
+        self._chunks = None
+
+    def _open(self) -> list[_Chunk]:
+        self._store.published()
+        if self._chunks is None:
+            raise StoreError("the snapshot is closed")
         return self._chunks
 
 

@@ -42,7 +42,7 @@ import struct
 import tempfile
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -58,6 +58,7 @@ from rocksdict import (
     Rdict,
     RdictIter,
     ReadOptions,
+    Snapshot,
     WriteBatch,
 )
 
@@ -118,7 +119,7 @@ class RocksStore:
         self._path = path
         self._read_only = read_only
         self._gate = threading.RLock()  # one step of a scan, or close(); a signal handler may close
-        self._scans: weakref.WeakSet[_Scan] = weakref.WeakSet()
+        self._scans: weakref.WeakSet[_Scan | _Snapshot] = weakref.WeakSet()
         self._db = _open_beside(path) if read_only else _open(path)
 
     def get(self, key: bytes) -> bytes | None:
@@ -146,19 +147,33 @@ class RocksStore:
         Raises:
             StoreCorrupt: a block cannot be read. A scan never ends early in silence.
         """
+        with self._gate:
+            return self._scan(self._db, start, end, reverse)
+
+    def _scan(self, source: Rdict | Snapshot, start: bytes, end: bytes, reverse: bool) -> _Scan:
+        """A scan of the store, or of a snapshot of it; the caller holds the gate."""
         options = ReadOptions()
         # Beyond its bound an iterator would walk over deleted rows, up to the next live one.
         # A lower bound cannot be given: set_iterate_lower_bound sets the upper one.
         options.set_iterate_upper_bound(end)
         try:
-            with self._gate:
-                native = self._db.iter(options)
-                scan = _Scan(self._path, self._gate, native, options, start, end, reverse)
-                del native
-                self._scans.add(scan)
+            native = source.iter(options)
+            scan = _Scan(self._path, self._gate, native, options, start, end, reverse)
+            del native, source
+            self._scans.add(scan)
         except Exception as error:
             raise _translate(self._path, error) from error
         return scan
+
+    def snapshot(self) -> _Snapshot:
+        """The rows of this moment."""
+        try:
+            with self._gate:
+                snapshot = _Snapshot(self._path, self._gate, self._db.snapshot(), self._scan)
+                self._scans.add(snapshot)
+        except Exception as error:
+            raise _translate(self._path, error) from error
+        return snapshot
 
     def write(self, rows: Rows) -> None:
         """Apply a whole batch or nothing. On return it is visible and survives kill -9.
@@ -285,6 +300,52 @@ class _Scan:
         if self._native is not None:
             self._native = None
             self._error = _closed(self._path)
+
+
+_MakeScan = Callable[[Snapshot, bytes, bytes, bool], _Scan]
+
+
+class _Snapshot:
+    """The `Snapshot` of a `RocksStore`. As in `_Scan`, the native one lives in one attribute."""
+
+    __slots__ = ("__weakref__", "_gate", "_native", "_path", "_scan")
+
+    def __init__(
+        self, path: Path, gate: threading.RLock, native: Snapshot, scan: _MakeScan
+    ) -> None:
+        self._path = path
+        self._gate = gate
+        self._native: Snapshot | None = native
+        self._scan = scan
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value at `key`, or None."""
+        with self._gate:
+            if self._native is None:
+                raise _closed(self._path)
+            try:
+                value: bytes = self._native[key]
+            except Exception as error:
+                if str(error) == _NOT_FOUND:
+                    return None
+                raise _translate(self._path, error) from error
+            return value
+
+    def scan(
+        self, start: bytes, end: bytes, *, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Rows with ``start <= key < end`` in key order, or backwards."""
+        with self._gate:
+            if self._native is None:
+                raise _closed(self._path)
+            return self._scan(self._native, start, end, reverse)
+
+    def close(self) -> None:
+        """Let go of the rows. Idempotent."""
+        with self._gate:
+            self._native = None
+
+    cut = close
 
 
 def _open(path: Path) -> Rdict:
@@ -448,6 +509,8 @@ def _closed(path: Path) -> StoreError:
     return StoreError(f"the store in {path} is closed")
 
 
+_NOT_FOUND: Final = "key not found"
+"""What a native snapshot raises, as a plain Exception, where a store answers None."""
 _LOCKED: Final = ("lock hold by current process", "While lock file")
 _FULL: Final = ("No space left on device", "Disk quota exceeded", "File too large")
 _MISSING: Final = ("No such file or directory", "does not exist (create_if_missing is false)")

@@ -1,25 +1,24 @@
-"""The last-writer-wins register: one value per field, and every write it won over (ORD-6).
+"""The register: one value per field, and every write it won over (ORD-6).
 
-Two kinds of rows:
+Its rows are those of one slot (`last_write`):
 
     R  field              the write with the largest (t, id, op): what a read returns
     W  field, t, id, op   every effective write, without its value
-
-A write that comes late is one look-up and one or two rows, whatever came before (ORD-7): the
-largest key wins in any order of arrival. By ORD-2 the largest key is never in the past of another
-write, so the winner is always causally maximal (I-11). The value of a losing write is in its
-event; `W` says where.
 """
 
 from __future__ import annotations
 
-from dinemic_engine import canonical
+from collections.abc import Iterator
+
+from dinemic_engine.canonical import Value
+from dinemic_engine.edits import Delete, Set
 from dinemic_engine.event import Event
-from dinemic_engine.log import event_at, place_of, vector
-from dinemic_engine.ops import Delete, Op, Set
 from dinemic_engine.store import keyspace
-from dinemic_engine.store.keyspace import AUTHORIZED, Place, Written
+from dinemic_engine.store.keyspace import Place, Written
 from dinemic_engine.store.overlay import Overlay, Readable
+from dinemic_engine.types import last_write
+from dinemic_engine.types.change import Change, Question
+from dinemic_engine.types.last_write import Before, Slot
 
 PREFIX = "value_"
 
@@ -29,45 +28,52 @@ def stored_key(field: str) -> bytes:
     return f"{PREFIX}{field}".encode("ascii")
 
 
+def _slot(no: int, stored: bytes) -> Slot:
+    return Slot(
+        keyspace.register_key(no, stored), keyspace.writes_prefix(no, stored), stored.decode(), ""
+    )
+
+
+def check(rows: Readable, place: Place, event: Event, index: int, op: Set | Delete) -> None:
+    """A write points at nothing."""
+
+
+def keep(rows: Overlay, place: Place, event: Event, index: int, op: Set | Delete) -> None:
+    """Nothing is built on a write."""
+
+
+def asked(
+    rows: Readable, no: int, event: Event, index: int, op: Set | Delete, before: Before
+) -> Iterator[Question]:
+    """What guards are asked about a write."""
+    yield last_write.asked(_slot(no, stored_key(op.field)), op, before)
+
+
 def advance(
-    rows: Overlay, place: Place, event: Event, index: int, op: Set | Delete, *, authorized: bool
+    rows: Overlay,
+    place: Place,
+    event: Event,
+    index: int,
+    op: Set | Delete,
+    seen: list[Change] | None,
+    *,
+    authorized: bool,
 ) -> None:
     """Let op number `index` of an admitted event take effect."""
-    stored = stored_key(op.field)
-    key = keyspace.register_key(place.no, stored)
-    now = rows.get(key)
-    written = _written(event, index, op, authorized=authorized)
-    if now is None or keyspace.unpack_written(now).key < written.key:
-        rows.rows[key] = written.pack()
-    at = keyspace.write_key(place.no, stored, event.t, event.id, index)
-    rows.rows[at] = keyspace.pack_write_place(place.chain, place.seq)
+    slot = _slot(place.no, stored_key(op.field))
+    last_write.put(rows, slot, place, event, index, op, seen, authorized=authorized)
 
 
-def retract(rows: Overlay, place: Place, event: Event, index: int, op: Set | Delete) -> None:
+def retract(
+    rows: Overlay,
+    place: Place,
+    event: Event,
+    index: int,
+    op: Set | Delete,
+    seen: list[Change] | None,
+) -> None:
     """Take the effect of op number `index` back; the next largest write wins again."""
-    stored = stored_key(op.field)
-    at = keyspace.write_key(place.no, stored, event.t, event.id, index)
-    rows.rows[at] = None
-    key = keyspace.register_key(place.no, stored)
-    now = rows.get(key)
-    if now is None or keyspace.unpack_written(now).key != (event.t, event.id, index):
-        return
-    prefix = keyspace.writes_prefix(place.no, stored)
-    before = next(rows.scan(prefix, keyspace.after(prefix), reverse=True), None)
-    rows.rows[key] = None if before is None else _written_at(rows, place.no, before[0]).pack()
-
-
-def _written_at(rows: Readable, no: int, write_key: bytes) -> Written:
-    """The row of a write, read from its event."""
-    t, event_id, index = keyspace.write_key_order(write_key)
-    event = event_at(rows, no, t, event_id)
-    authorized = bool(place_of(rows, event_id).flags & AUTHORIZED)
-    return _written(event, index, event.ops[index], authorized=authorized)
-
-
-def _written(event: Event, index: int, op: Op, *, authorized: bool) -> Written:
-    value = canonical.encode(op.value) if type(op) is Set else b""
-    return Written(event.t, event.id, index, type(op) is Delete, authorized, value)
+    last_write.take_back(rows, _slot(place.no, stored_key(op.field)), place, event, index, seen)
 
 
 def read(rows: Readable, no: int, stored: bytes) -> Written | None:
@@ -78,33 +84,18 @@ def read(rows: Readable, no: int, stored: bytes) -> Written | None:
 
 def writes(rows: Readable, no: int, stored: bytes) -> list[tuple[int, bytes, int]]:
     """(t, id, op) of every effective write, the winner first. Grows with the field's history."""
-    prefix = keyspace.writes_prefix(no, stored)
-    scan = rows.scan(prefix, keyspace.after(prefix), reverse=True)
-    return [keyspace.write_key_order(key) for key, _ in scan]
+    return last_write.writes(rows, _slot(no, stored))
 
 
 def conflicts(rows: Readable, no: int, stored: bytes) -> list[tuple[int, bytes, int]]:
-    """(t, id, op) of the writes that are in the past of no other, the winner first (ORD-6).
-
-    Walks the field's writes from the newest. `known` is what the kept writes had seen, per chain;
-    a write inside it was superseded by a later one.
-    """
-    kept: list[tuple[int, bytes, int]] = []
-    known: dict[int, int] = {}
-    prefix = keyspace.writes_prefix(no, stored)
-    for key, value in rows.scan(prefix, keyspace.after(prefix), reverse=True):
-        order = keyspace.write_key_order(key)
-        chain, seq = keyspace.unpack_write_place(value)
-        if known.get(chain, 0) >= seq:
-            continue  # seen by a kept write, or an earlier op of its event
-        kept.append(order)
-        for other, other_seq in past_of(rows, order[1]).items():
-            if known.get(other, 0) < other_seq:
-                known[other] = other_seq
-    return kept
+    """(t, id, op) of the writes that are in the past of no other, the winner first (ORD-6)."""
+    return last_write.conflicts(rows, _slot(no, stored))
 
 
-def past_of(rows: Readable, event_id: bytes) -> dict[int, int]:
-    """The vector of an admitted event, its own chain included."""
-    place = place_of(rows, event_id)
-    return {**vector(rows, place.no, place.chain, place.base), place.chain: place.seq}
+def digest_items(rows: Readable, no: int) -> Iterator[Value]:
+    """``[stored key, event, op, value]`` of every visible register, by stored key."""
+    prefix = keyspace.of_object(b"R", no)
+    for key, value in rows.scan(prefix, keyspace.after(prefix)):
+        written = keyspace.unpack_written(value)
+        if not written.deleted:
+            yield [key[len(prefix) :], written.id, written.op, written.value]

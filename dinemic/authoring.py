@@ -1,0 +1,267 @@
+"""Local edits: one event each, signed by who makes it, refused before anything was made.
+
+The caller of a handle, the object itself or the node signs (`signer`). An edit is drafted on top of
+what is here, judged by every rule and, where guards want to see it, by them; only then is it let
+through the gate. So a refused edit leaves no trace (VETO-1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from dinemic.gate import Gate
+from dinemic.guarding import Guarding
+from dinemic.keyring import Keyring, ObjectKeys
+from dinemic.sealer import SUITES, Edit, Sealer
+from dinemic_engine.canonical import Sealed, Value
+from dinemic_engine.errors import NotOwned, Reason, Unreadable, UpdateRejected
+from dinemic_engine.event import Event
+from dinemic_engine.ids import AuthorId, ObjectId, short
+from dinemic_engine.keys import SigningKey
+from dinemic_engine.ledger import Proposal
+from dinemic_engine.ops import READ, SUITE_X25519, UPDATE, Create, Grant, Op, Policy
+from dinemic_engine.outcomes import Admitted, Ahead, Refused
+from dinemic_engine.view import why_void
+
+_CONSTRUCTOR_ROLES: Final = (READ, UPDATE)
+
+
+class Authoring:
+    """Makes events of this node's own edits."""
+
+    def __init__(
+        self,
+        gate: Gate,
+        keyring: Keyring,
+        guarding: Guarding,
+        check_open: Callable[[], None],
+    ) -> None:
+        self._gate = gate
+        self._guarding = guarding
+        self._view = gate.view
+        self._keyring = keyring
+        self._sealer = Sealer(gate.view, keyring)
+        self._check_open = check_open
+
+    def create(
+        self,
+        model: str,
+        policy: Policy,
+        granted: Sequence[ObjectId],
+        suite: int = SUITE_X25519,
+    ) -> ObjectId:
+        """A new object of `model`, owned here; each of `granted` may read and update it.
+
+        Its values are sealed in `suite`. The private keys are on disk before the genesis is
+        admitted or announced.
+
+        Raises:
+            UnknownObject: one of `granted` is not known here.
+            UpdateRejected: one of them has a sealing key of another suite; nothing was made.
+        """
+        self._check_open()
+        keys = ObjectKeys.generate(suite)
+        ops: list[Op] = [Create(model, suite, keys.sealing.public, policy)]
+        for subject in dict.fromkeys(granted):
+            ops += [self.grant(subject, role, suite) for role in _CONSTRUCTOR_ROLES]
+        event = self._gate.ledger.draft(None, ops, keys.signing, self._gate.now_us())
+        if self._guarding.guards.guarding:
+            self._ask(event)
+        self._keyring.add(event.id, keys)  # waits for the disk, so not under the lock
+        with self._gate.lock:
+            self._check_open()  # again: `close` may have come in between
+            self._admit_own(event)
+        self._gate.written()
+        return ObjectId(event.id)
+
+    def grant(self, subject: ObjectId, role: int, suite: int = SUITE_X25519) -> Grant:
+        """The op that gives `subject` a role on an object that seals in `suite`.
+
+        Raises:
+            UnknownObject: the subject's keys are not known here.
+            UpdateRejected: it should read, and its sealing key is of another suite (SEAL-1).
+        """
+        _, row = self._view.need(subject)
+        if role == READ and row.suite != suite:
+            words = {number: word for word, number in SUITES.items()}
+            detail = (
+                f"{row.model} {short(subject)}... has a key for sealing={words[row.suite]!r} and "
+                f"cannot read what is sealed for {words[suite]!r}"
+            )
+            raise UpdateRejected(
+                detail, by=Reason.SUITE.rule, reason=f"{Reason.SUITE.value}: {detail}"
+            )
+        return Grant(role, subject, AuthorId(row.owner), row.suite, row.sealing)
+
+    def commit(self, object_id: ObjectId, edit: Edit, caller: ObjectId | None) -> Event:
+        """Make one event of an edit, admit it here and announce it.
+
+        Raises:
+            UnknownObject: no such object here, or it was removed.
+            NotOwned: the caller's private key is not here.
+            UpdateRejected: a rule refuses it; nothing was made.
+            InvalidEvent: the ops break a rule of the format; nothing was made.
+        """
+        return self._author(
+            object_id, caller, lambda key: self._sealer.events(object_id, edit, key)
+        )
+
+    def authorize(
+        self, object_id: ObjectId, grant: Grant, history: bool, caller: ObjectId | None
+    ) -> Event:
+        """Make one event of a grant; a new reader is given keys with it, with `history` older ones.
+
+        Raises:
+            UnknownObject, NotOwned, UpdateRejected, InvalidEvent: as `commit`.
+        """
+        if grant.role != READ:
+            return self.commit(object_id, [grant], caller)
+        return self._author(
+            object_id, caller, lambda key: [self._sealer.grant_ops(object_id, grant, key, history)]
+        )
+
+    def _author(
+        self,
+        object_id: ObjectId,
+        caller: ObjectId | None,
+        events: Callable[[SigningKey], Sequence[Sequence[Op]]],
+    ) -> Event:
+        """Make the events whose ops `events` makes for their signer, under the lock; the last."""
+        self._check_open()
+        signer = self.signer(object_id, caller)
+        if self._guarding.guards.guarding:
+            with self._guarding.turn(object_id):
+                self._guarding.judge_waiting(object_id)  # what this edit is made on top of
+                with self._gate.lock:
+                    event = self._draft(object_id, signer, events)
+                self._ask(event)
+                with self._gate.lock:
+                    self._check_open()
+                    self._admit_own(event)
+        else:
+            with self._gate.lock:
+                event = self._draft(object_id, signer, events)
+                self._admit_own(event)
+        self._gate.written()
+        return event
+
+    def _draft(
+        self,
+        object_id: ObjectId,
+        signer: SigningKey,
+        events: Callable[[SigningKey], Sequence[Sequence[Op]]],
+    ) -> Event:
+        """The last of the events, in memory only; those before it are let in. Under the lock."""
+        self._check_open()
+        ledger = self._gate.ledger
+        *before, last = events(signer)
+        for ops in before:
+            self._admit_own(ledger.draft(object_id, ops, signer, self._gate.now_us()))
+        return ledger.draft(object_id, last, signer, self._gate.now_us())
+
+    def _ask(self, event: Event) -> None:
+        """Return if the guards let an event be made; what the rules refuse they hear of too.
+
+        Raises:
+            UpdateRejected: a rule or a guard refuses it.
+        """
+        guards = self._guarding.guards
+        asked = self._gate.ledger.asked(event)
+        refusal: UpdateRejected | None = None
+        if guards.guarded(asked.model, event):
+            try:
+                with self._gate.lock:
+                    self._judge_own(event)
+            except UpdateRejected as error:
+                refusal = error
+            if refusal is None and guards.is_away(asked):
+                refusal = _rejected(event, "VETO-1", "a guard of this home is not applied now")
+            veto = guards.ask(asked, local=True)
+            if refusal is not None:
+                raise refusal
+            if veto is not None:
+                raise _rejected(event, veto.guard, veto.reason)
+
+    def signer(self, object_id: ObjectId, caller: ObjectId | None) -> SigningKey:
+        """Who signs: the caller if named, else the object itself if owned here, else the node.
+
+        Raises:
+            NotOwned: a caller is named whose private key is not here.
+        """
+        keys = self.reading_keys(object_id, caller)
+        if keys is not None:
+            return keys.signing
+        if caller is not None:
+            raise NotOwned(f"the private key of caller {short(caller)}... is not on this node")
+        return self._keyring.node_key
+
+    def reading_keys(self, object_id: ObjectId, caller: ObjectId | None) -> ObjectKeys | None:
+        """The keys a handle acts with, if here: the caller's if named, else the object's own."""
+        return self._keyring.get(object_id if caller is None else caller)
+
+    def _admit_own(self, event: Event) -> None:
+        """Let an event of our own in, or raise; the caller holds the lock."""
+        self._gate.accept(self._judge_own(event))
+        self._gate.counters.authored += 1
+
+    def _judge_own(self, event: Event) -> Proposal:
+        """What would come of an event of our own, if no rule refuses it; under the lock."""
+        self._gate.check_flushed()
+        proposal = self._gate.prepare_own(event)
+        outcome = proposal.outcomes[0]
+        if isinstance(outcome, Refused):
+            error = outcome.error
+            raise _rejected(event, error.reason.rule, str(error)) from error
+        if isinstance(outcome, Ahead):
+            detail = "this node's clock is more than a minute behind the newest event of the object"
+            raise UpdateRejected(detail, by="ORD-4", reason="clock behind", event=event.id)
+        assert isinstance(outcome, Admitted), "a draft on top of our own heads"
+        if outcome.void:
+            rule = why_void(outcome.flags)
+            raise _rejected(event, rule.partition(":")[0], rule)
+        return proposal
+
+    # -- sealing ------------------------------------------------------------------------------
+
+    def seal(self, object_id: ObjectId, path: str, value: Value, caller: ObjectId | None) -> Sealed:
+        """`value` sealed for today's readers under a path of the caller's choice; see `unseal`.
+
+        Makes one event, with a new epoch, if the readers have changed since the last.
+
+        Raises:
+            UnknownObject, NotOwned, UpdateRejected, InvalidEvent: as `commit`.
+        """
+        self._check_open()
+        signer = self.signer(object_id, caller)
+        with self._gate.lock:
+            self._check_open()
+            self._gate.ledger.need(object_id)
+            sealed, new = self._sealer.seal(object_id, path, value, signer)
+            for epoch in new:
+                self._admit_own(
+                    self._gate.ledger.draft(object_id, [epoch], signer, self._gate.now_us())
+                )
+        if new:
+            self._gate.written()
+        return sealed
+
+    def unseal(
+        self, object_id: ObjectId, stored: str, value: Sealed, caller: ObjectId | None
+    ) -> Value:
+        """The value inside `value`, opened with the caller's keys or the object's own (SEAL-2).
+
+        Raises:
+            Unreadable: no such keys here, or they open nothing.
+        """
+        keys = self.reading_keys(object_id, caller)
+        if keys is None:
+            who = "the object's own key is" if caller is None else "the caller's key is"
+            raise Unreadable(f"{stored} of {short(object_id)}... is sealed and {who} not here")
+        return self._sealer.open(object_id, stored, value, keys)
+
+
+def _rejected(event: Event, by: str, reason: str) -> UpdateRejected:
+    return UpdateRejected(
+        f"{short(event.object)}...: {reason}", by=by, reason=reason, event=event.id
+    )

@@ -1,0 +1,136 @@
+"""The gate every change goes through, from wherever it comes: one lock, one batch, one announcement.
+
+    local edit (authoring) ----.
+    peers, bundles (intake) ---+--> Ledger.prepare --> Gate.accept --> listeners, peers
+    guards' answers (guarding) '    `------ under one lock ------'
+
+The lock is held for as long as it takes to judge and write a batch, and never while user code or
+the network runs. Reads take none. What a batch makes visible is queued for the listeners in the
+batch itself, so no notification is lost between the two.
+
+Durability by `flush` on a thread: a write that returned is in the operating system's hands (it
+survives kill -9) and on disk within `node.GROUP_COMMIT_S` and the flush; with
+``durability="sync"`` before it returns.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Container, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from dinemic_engine.errors import StoreError
+from dinemic_engine.event import Event
+from dinemic_engine.ledger import Ledger, Proposal
+from dinemic_engine.outcomes import Admitted
+from dinemic_engine.store import Store
+from dinemic_engine.view import View
+
+if TYPE_CHECKING:
+    from dinemic.net import Network
+
+
+@dataclass(slots=True)
+class Counters:
+    """What went through, in events."""
+
+    authored: int = 0
+    admitted: int = 0
+    duplicate: int = 0
+    void: int = 0
+    flipped: int = 0
+    vetoed: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+
+
+class Gate:
+    """The one way into a node's store."""
+
+    def __init__(self, store: Store, durability: str) -> None:
+        self.view: Final = View(store)
+        self.ledger: Final = Ledger(store)
+        self.lock: Final = threading.RLock()
+        self.counters: Final = Counters()
+        self.network: Network | None = None
+        self.flush_failure = ""
+        """Why an earlier write did not reach the disk."""
+        self.wake: Final = threading.Event()
+        """Set when something was written, or must wait: the keeper has work."""
+        self._durability = durability
+
+    def now_us(self) -> int:
+        """Microseconds since the Unix epoch, by this host's clock."""
+        return _now_us()
+
+    def check_flushed(self) -> None:
+        """Return if every flush so far succeeded.
+
+        Raises:
+            StoreError: one did not; nothing more is authored.
+        """
+        if self.flush_failure:
+            raise StoreError(f"an earlier write did not reach the disk: {self.flush_failure}")
+
+    def prepare(
+        self,
+        events: Sequence[Event],
+        lifted: Container[bytes] | None,
+        now_us: int | None = None,
+    ) -> Proposal:
+        """Judge events of others; what guards want to see first is withheld. Under the lock."""
+        return self.ledger.prepare(events, self.now_us() if now_us is None else now_us, lifted)
+
+    def prepare_own(self, event: Event) -> Proposal:
+        """Judge an event of our own, which the guards were asked about before. Under the lock."""
+        return self.ledger.prepare([event], self.now_us(), lifted=None)
+
+    def accept(self, proposal: Proposal) -> None:
+        """Write a proposal, and tell the network what is new; the caller holds the lock.
+
+        Raises:
+            StoreError: nothing was written.
+        """
+        self.ledger.accept(proposal)
+        admitted = proposal.admitted
+        self.counters.flipped += sum(len(each.flipped) for each in admitted)
+        self._announce(admitted)
+
+    def _announce(self, admitted: Sequence[Admitted]) -> None:
+        """Hand admitted events to the network, which never blocks."""
+        if self.network is None or not admitted:
+            return
+        by_model: dict[str, list[bytes]] = {}
+        for each in admitted:
+            events = by_model.setdefault(each.model, [])
+            events += [found[1] for found in map(self.view.raw, each.revived) if found is not None]
+            if not each.inert:  # else nobody needs it (REC-1)
+                events.append(each.event.raw)
+        for model, events in by_model.items():
+            if events:
+                self.network.announce(model, events)
+
+    def written(self) -> None:
+        """Something was written or must wait: flush now, or let the keeper do it soon."""
+        if self._durability == "sync":
+            self.flush()
+        if not self.wake.is_set():  # else the keeper has yet to clear it, and to flush after that
+            self.wake.set()
+
+    def flush(self) -> None:
+        """On return everything written before is on disk.
+
+        Raises:
+            StoreError: it is not; it is remembered, for a later success says nothing about it.
+        """
+        try:
+            self.ledger.flush()
+        except StoreError as error:
+            self.flush_failure = str(error)
+            raise
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000

@@ -1,0 +1,149 @@
+"""Threads for work that user code may block: what goes by one key one after another, keys apart.
+
+A key that is woken is worked on once, soon; woken again while it waits it is worked on once all the
+same, woken while it is worked on, once more after that. So there is never more to remember than the
+keys, and the work itself looks up what there is to do. A key that hangs holds its thread and no
+other; threads are made when there is nobody free, and never more than `threads_max`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final, Generic, TypeVar
+
+_log = logging.getLogger(__name__)
+
+THREADS_MAX: Final = 16
+
+_Key = TypeVar("_Key")
+
+
+class Workers(Generic[_Key]):
+    """Call ``work(key)`` for every key woken; what returns True is worked on again, after others.
+
+    The threads are daemons: a callback that never returns keeps no process from ending.
+    """
+
+    def __init__(
+        self, name: str, work: Callable[[_Key], bool], threads_max: int = THREADS_MAX
+    ) -> None:
+        self._name = name
+        self._work = work
+        self._threads_max = threads_max
+        self._lock = threading.Lock()
+        self._work_there = threading.Condition(self._lock)
+        self._work_done = threading.Condition(self._lock)
+        self._ready: deque[_Key] = deque()
+        self._wanted: set[_Key] = set()
+        """The keys in `_ready`, and those to be put there when their run ends."""
+        self._running: dict[_Key, threading.Thread] = {}
+        self._threads = 0
+        self._free = 0
+        self._stopped = False
+
+    def wake(self, key: _Key) -> None:
+        """See to it that work on `key` begins after this call; nothing once stopped."""
+        with self._lock:
+            if self._stopped or key in self._wanted:
+                return
+            self._wanted.add(key)
+            if key not in self._running:
+                self._put(key)
+
+    def waiting(self) -> int:
+        """Keys that are worked on or wait for it."""
+        with self._lock:
+            return len(self._running.keys() | self._wanted)
+
+    def wait_idle(self, timeout: float | None) -> bool:
+        """Whether everything woken was done within `timeout` seconds; None: however long.
+
+        The work of the calling thread, if it is one of these, does not count.
+        """
+        with self._lock:
+            self._work_done.wait_for(
+                lambda: not self._others() and not (self._ready and self._threads), timeout
+            )
+            return not self._others() and not self._ready
+
+    def stop(self, timeout: float) -> bool:
+        """Begin nothing more; whether what runs ended within `timeout` seconds. Idempotent."""
+        with self._lock:
+            self._stopped = True
+            self._wanted.clear()
+            self._ready.clear()
+            self._work_there.notify_all()
+            return self._work_done.wait_for(lambda: not self._others(), timeout)
+
+    def _others(self) -> bool:
+        """Whether another thread than this works."""
+        me = threading.current_thread()
+        return any(thread is not me for thread in self._running.values())
+
+    def _put(self, key: _Key) -> None:
+        """Let a free thread work on `key`, or a new one, or whichever is free first."""
+        self._ready.append(key)
+        if len(self._ready) > self._free and self._threads < self._threads_max:
+            name = f"{self._name}-{self._threads + 1}"
+            try:
+                threading.Thread(target=self._run, name=name, daemon=True).start()
+            except RuntimeError as error:  # the interpreter is ending, or the machine has no more
+                _log.info("no thread %s: %s", name, error)
+            else:
+                self._threads += 1
+                self._free += 1
+        self._work_there.notify()
+
+    def _run(self) -> None:
+        me = threading.current_thread()
+        while True:
+            with self._lock:
+                self._work_there.wait_for(lambda: self._ready or self._stopped)
+                if self._stopped:
+                    return
+                key = self._ready.popleft()
+                self._wanted.discard(key)
+                self._running[key] = me
+                self._free -= 1
+            more = False
+            try:
+                more = self._work(key)
+            except BaseException:  # noqa: BLE001 - the next key must not suffer from it
+                _log.exception("%s left its work", self._name)
+            with self._lock:
+                self._free += 1
+                del self._running[key]
+                if more and not self._stopped:
+                    self._wanted.add(key)
+                if key in self._wanted:
+                    self._put(key)
+                self._work_done.notify_all()
+
+
+class Turns:
+    """A lock for each name that is in use, and none for any other."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._turns: dict[bytes, tuple[threading.RLock, int]] = {}
+
+    @contextmanager
+    def of(self, name: bytes) -> Iterator[None]:
+        """Wait until nobody else is inside for that name; a thread that is may enter again."""
+        with self._lock:
+            turn, users = self._turns.get(name) or (threading.RLock(), 0)
+            self._turns[name] = (turn, users + 1)
+        try:
+            with turn:
+                yield
+        finally:
+            with self._lock:
+                turn, users = self._turns[name]
+                if users == 1:
+                    del self._turns[name]
+                else:
+                    self._turns[name] = (turn, users - 1)

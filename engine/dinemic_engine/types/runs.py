@@ -1,0 +1,351 @@
+"""What ops inserted into a list, in blocks of 64 elements: where each lies, which are deleted.
+
+All the elements of one LIST_INSERT are a *run*; it is named by the place of its event in the log
+and the op: chain, seq, op. A run is kept in blocks of 64 elements, one row each, so that what
+happens to a few elements of a long run writes little:
+
+    run of 150     | block 0: 0..63 | block 1: 64..127 | block 2: 128..149 |
+    its pieces     | 0..63          | 64..99 | 100..127| 128..149          |   cut before 100
+
+A *piece* never reaches over the edge of a block, and is cut where something was inserted into the
+middle of it (`fugue`). A block says in which leaf of the tree (`counted_tree`) each of its pieces
+lies, which elements effective deletions name and how often, and holds the values, so that reading
+one reads neither the whole run nor its event. Values of more than `_COPIED_MAX` bytes a block are
+left in the event.
+
+Whether an element lives follows from two things that are kept apart, as they come and go in any
+order: the insert has effect (a flag of its pieces), and no effective deletion names it (here).
+
+Row of a block (keyspace ``b``):
+
+    flags 1, elements of the run 4, parent of the run 16, deleted 8 (bit i: element i of the block),
+    pieces 1, times deleted 1, then: (first element 1, leaf 4) of each piece; (element 1, count 4)
+    of each that more than one deletion names, count being those beyond the first; values
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from struct import Struct
+from typing import Final, NamedTuple, cast
+
+from dinemic_engine import canonical
+from dinemic_engine.canonical import Sealed, Value
+from dinemic_engine.edits import Element, ListInsert
+from dinemic_engine.errors import StoreCorrupt
+from dinemic_engine.event import Event
+from dinemic_engine.ids import AuthorId, EventId, ObjectId
+from dinemic_engine.limits import T_US_MAX
+from dinemic_engine.log import event_at, place_of
+from dinemic_engine.store import keyspace
+from dinemic_engine.store.keyspace import AUTHORIZED, Place
+from dinemic_engine.store.overlay import Overlay, Readable
+from dinemic_engine.types import counted_tree
+from dinemic_engine.types.counted_tree import Piece, Spot
+
+BLOCK: Final = 64
+"""Elements of a block: as many as there are bits in `Block.deleted`."""
+ALL: Final = (1 << BLOCK) - 1
+_COPIED_MAX: Final = 4096
+"""Bytes of values that the row of a block holds; it is written again when its elements change."""
+
+# -- names of elements ----------------------------------------------------------------------------
+#
+# In rows an element is its run (chain 4, seq 8, op 2) and its index 2, which sorts and takes half
+# of an id. Drafts are ops of an event that is not made yet: they have a chain of their own.
+
+DRAFT_CHAIN: Final = 0xFFFFFFFE
+ROOT: Final = b"\xff" * 16
+"""The element all others descend from."""
+
+_RUN: Final = Struct(">IQH")
+_ELEMENT: Final = Struct(">14sH")
+
+DRAFT: Final = Event(
+    EventId(bytes(32)), ObjectId(bytes(32)), AuthorId(bytes(32)), T_US_MAX, (), (), b""
+)
+"""Stands for the event that drafts will be ops of."""
+
+
+def draft_place(no: int) -> Place:
+    """Where drafts lie in the log of object number `no`: nowhere, after everything."""
+    return Place(no, T_US_MAX, DRAFT_CHAIN, 1, 0, AUTHORIZED)
+
+
+class Keys(NamedTuple):
+    """What the keys of one list begin with."""
+
+    no: int
+    stored: bytes
+    nodes: bytes
+    blocks: bytes
+    siblings: bytes
+
+
+@lru_cache(maxsize=1024)
+def keys_of(no: int, stored: bytes) -> Keys:
+    """The keys of a list, by its stored key; remembered, as every op begins with them."""
+    return Keys(
+        no,
+        stored,
+        keyspace.list_prefix(b"d", no, stored),
+        keyspace.list_prefix(b"b", no, stored),
+        keyspace.list_prefix(b"i", no, stored),
+    )
+
+
+def run_of(place: Place, op: int) -> bytes:
+    """The name of the run that an op inserts."""
+    return _RUN.pack(place.chain, place.seq, op)
+
+
+def place_in(run: bytes) -> tuple[int, int]:
+    """(chain, seq) of the event that inserted a run."""
+    chain, seq, _ = _RUN.unpack(run)
+    return chain, seq
+
+
+def target_run(rows: Readable, place: Place, element: Element) -> bytes:
+    """The run of an element that an admitted op at `place` names."""
+    if element.event:
+        place = place_of(rows, element.event)
+    return _RUN.pack(place.chain, place.seq, element.op)
+
+
+def pack_element(run: bytes, at: int) -> bytes:
+    """The name of an element in rows."""
+    return _ELEMENT.pack(run, at)
+
+
+def unpack_element(name: bytes) -> tuple[bytes, int]:
+    """The inverse of `pack_element`."""
+    run, at = _ELEMENT.unpack(name)
+    return run, at
+
+
+def event_of(rows: Readable, no: int, run: bytes) -> tuple[int, bytes]:
+    """(t, id) of the event that inserted a run; of drafts those of `DRAFT`."""
+    chain, seq, _ = _RUN.unpack(run)
+    if chain == DRAFT_CHAIN:
+        return DRAFT.t, DRAFT.id
+    value = rows.get(keyspace.chain_key(no, chain, seq))
+    if value is None:
+        raise StoreCorrupt(f"event {seq} of chain {chain} has rows and is not there")
+    return keyspace.unpack_order(value)
+
+
+def element_of(rows: Readable, no: int, run: bytes, at: int) -> Element:
+    """An element as ops name it; one that a draft inserts is of the event with no id yet."""
+    chain, _, op = _RUN.unpack(run)
+    return Element(b"" if chain == DRAFT_CHAIN else event_of(rows, no, run)[1], op, at)
+
+
+def find_run(rows: Readable, element: Element) -> bytes | None:
+    """The run of an element that a reader names; None if its event is not admitted."""
+    if not element.event:
+        return _RUN.pack(DRAFT_CHAIN, 1, element.op)
+    value = rows.get(keyspace.place_key(element.event))
+    return None if value is None else run_of(keyspace.unpack_place(value), element.op)
+
+
+# -- blocks ---------------------------------------------------------------------------------------
+
+TO_THE_RIGHT: Final = 1
+"""Flag of a block: its run is a right child, else a left one."""
+SEALED: Final = 2
+"""Flag of a block: the values of its run are sealed together; block 0 holds them for all."""
+ELSEWHERE: Final = 4
+"""Flag of a block: its values were too large to copy; they are in the event."""
+WRITTEN: Final = 8
+"""Flag of a block: a LIST_SET names an element of it, effective or not."""
+
+_BLOCK: Final = Struct(">BI16sQBB")
+_PAIR: Final = Struct(">BI")
+_LEAF_AT: Final = _BLOCK.size + 1
+_PIECES_AT: Final = _BLOCK.size - 2
+
+
+class Block(NamedTuple):
+    """Up to 64 elements of a run."""
+
+    flags: int
+    size: int
+    """Elements of the run."""
+    parent: bytes
+    """Of the run's first element: `ROOT` or an element's name."""
+    deleted: int
+    pieces: tuple[tuple[int, int], ...]
+    """(first element in the block, leaf), ascending."""
+    again: tuple[tuple[int, int], ...]
+    """(element in the block, effective deletions beyond the first), ascending."""
+    values: bytes
+
+    def pack(self) -> bytes:
+        """The value of a ``b`` row."""
+        flags, size, parent, deleted, pieces, again, values = self
+        fixed = _BLOCK.pack(flags, size, parent, deleted, len(pieces), len(again))
+        return b"".join([fixed, *[_PAIR.pack(*pair) for pair in pieces + again], values])
+
+
+def unpack_block(value: bytes) -> Block:
+    """The inverse of `Block.pack`."""
+    flags, size, parent, deleted, pieces, again = _BLOCK.unpack_from(value)
+    middle = _BLOCK.size + pieces * _PAIR.size
+    end = middle + again * _PAIR.size
+    return Block(
+        flags,
+        size,
+        parent,
+        deleted,
+        tuple(_PAIR.iter_unpack(value[_BLOCK.size : middle])),
+        tuple(_PAIR.iter_unpack(value[middle:end])) if again else (),
+        value[end:],
+    )
+
+
+def size_in(value: bytes) -> int:
+    """How many elements the run has, of the row of one of its blocks."""
+    return int.from_bytes(value[1:5], "big")
+
+
+def block_key(keys: Keys, run: bytes, number: int) -> bytes:
+    """The ``b`` key of a block."""
+    return b"%b%b%b" % (keys.blocks, run, number.to_bytes(2, "big"))
+
+
+def block_of(rows: Readable, keys: Keys, run: bytes, at: int) -> Block:
+    """The block that holds element `at` of a run.
+
+    Raises:
+        StoreCorrupt: something leads to it, and it is not there.
+    """
+    value = rows.get(block_key(keys, run, at // BLOCK))
+    if value is None:
+        raise StoreCorrupt("a run of a list is not there")
+    return unpack_block(value)
+
+
+def piece_of(block: Block, run: bytes, at: int) -> tuple[bytes, int]:
+    """The id of the piece that holds element `at`, which is in `block`, and its leaf."""
+    found = block.pieces[0]
+    for pair in block.pieces:
+        if pair[0] > at % BLOCK:
+            break
+        found = pair
+    return pack_element(run, at - at % BLOCK + found[0]), found[1]
+
+
+def locate(rows: Readable, keys: Keys, run: bytes, at: int) -> tuple[Spot, Piece]:
+    """Where the piece with element `at` of a run lies."""
+    piece, number = piece_of(block_of(rows, keys, run, at), run, at)
+    leaf = counted_tree.node(rows, keys.nodes, number)
+    slot = counted_tree.slot_of(leaf, piece)
+    return Spot(number, slot), counted_tree.piece_in(leaf, slot)
+
+
+def move(rows: Overlay, keys: Keys, moved: dict[bytes, int]) -> None:
+    """Write into the blocks in which leaves pieces lie now."""
+    for piece, number in moved.items():
+        run, first = unpack_element(piece)
+        key = block_key(keys, run, first // BLOCK)
+        value = rows.get(key)
+        if value is None:
+            raise StoreCorrupt("a run of a list is not there")
+        if value[_PIECES_AT] == 1:
+            at = _LEAF_AT
+            rows.rows[key] = b"%b%b%b" % (value[:at], keyspace.pack_u32(number), value[at + 4 :])
+            continue
+        block = unpack_block(value)
+        pieces = tuple(
+            [(low, number if low == first % BLOCK else leaf) for low, leaf in block.pieces]
+        )
+        rows.rows[key] = block._replace(pieces=pieces).pack()
+
+
+def bits(low: int, length: int) -> int:
+    """A mask of `length` elements of a block from `low` on."""
+    return ((1 << length) - 1) << low
+
+
+def alive_in(block: Block, piece: Piece) -> int:
+    """The mask, within its block, of the elements of a piece that live."""
+    if not piece.live:
+        return 0
+    return bits(piece.first % BLOCK, piece.length) & ~block.deleted
+
+
+def ones(mask: int) -> Iterator[int]:
+    """The positions of the bits that are set, ascending."""
+    while mask:
+        low = mask & -mask
+        yield low.bit_length() - 1
+        mask ^= low
+
+
+# -- values ---------------------------------------------------------------------------------------
+
+
+def new_blocks(op: ListInsert, parent: bytes, leaf: int, *, draft: bool) -> Iterator[Block]:
+    """The blocks of a run that is inserted, every piece of it in `leaf`, nothing deleted."""
+    flags = TO_THE_RIGHT if op.right else 0
+    sealed = b""
+    if isinstance(op.values, Sealed):
+        flags |= SEALED
+        sealed = canonical.encode(op.values)
+    for low in range(0, op.count, BLOCK):
+        own = flags
+        if isinstance(op.values, Sealed):
+            values = b"" if low else sealed
+        else:
+            values = canonical.encode(list(op.values[low : low + BLOCK]))
+        if len(values) > _COPIED_MAX and not draft:
+            own, values = own | ELSEWHERE, b""
+        yield Block(own, op.count, parent, 0, ((0, leaf),), (), values)
+
+
+class Reader:
+    """Reads inserted values, and remembers the last event or block of values it had to open."""
+
+    def __init__(self, rows: Readable, keys: Keys) -> None:
+        self._rows = rows
+        self._keys = keys
+        self._block: tuple[bytes, Sequence[Value]] = (b"", ())
+        self._sealed: tuple[bytes, Value] = (b"", None)
+
+    def value(self, run: bytes, at: int, block: Block) -> tuple[Value, int | None]:
+        """What element `at` of a run was inserted with; `block` is the one that holds it.
+
+        Of a run that is sealed as a whole: that, and the position of the element in it.
+        """
+        if block.flags & SEALED:
+            if self._sealed[0] != run:
+                first = block if at < BLOCK else block_of(self._rows, self._keys, run, 0)
+                self._sealed = run, self._sealed_in(run, first)
+            return self._sealed[1], at
+        name = pack_element(run, at - at % BLOCK)
+        if self._block[0] != name:
+            if block.flags & ELSEWHERE:
+                low = at - at % BLOCK
+                values = cast("Sequence[Value]", self._op(run).values)[low : low + BLOCK]
+            else:
+                values = cast("list[Value]", canonical.decode(block.values))
+            self._block = name, values
+        return self._block[1][at % BLOCK], None
+
+    def encoded(self, run: bytes, at: int, block: Block) -> bytes:
+        """The same as encoded bytes; of a sealed run ``[sealed, position]``, which no value is."""
+        value, position = self.value(run, at, block)
+        return canonical.encode(value if position is None else [value, position])
+
+    def _sealed_in(self, run: bytes, first: Block) -> Value:
+        if first.flags & ELSEWHERE:
+            return cast("Sealed", self._op(run).values)
+        return canonical.decode(first.values)
+
+    def _op(self, run: bytes) -> ListInsert:
+        t, event_id = event_of(self._rows, self._keys.no, run)
+        op = event_at(self._rows, self._keys.no, t, event_id).ops[_RUN.unpack(run)[2]]
+        if not isinstance(op, ListInsert):
+            raise StoreCorrupt("a run of a list is of an op that inserts nothing")
+        return op

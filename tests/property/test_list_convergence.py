@@ -1,0 +1,112 @@
+"""Any order, any effect: the list of the engine is that of the paper (I-01, I-05, I-11)."""
+
+from __future__ import annotations
+
+import random
+from itertools import permutations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dinemic_engine import log
+from dinemic_engine.edits import ListDelete, ListInsert, ListSet
+from dinemic_engine.event import Event
+from dinemic_engine.store.memory import MemoryStore
+from dinemic_engine.store.overlay import Overlay
+from dinemic_engine.types import list_reading, sequence
+from reference import lists as reference
+from support.graphs import SEEDS, Site, delivery
+from support.lists import STORED, check_rows, everything, history, list_rows, seen_by
+
+
+def delivered(batches: list[list[Event]]) -> Site:
+    site = Site()
+    for batch in batches:
+        site.ingest(batch)
+    return site
+
+
+@given(SEEDS, st.integers(1, 40))
+def test_i_11_a_list_is_what_the_paper_says_in_any_order_of_delivery(seed: int, count: int) -> None:
+    rng = random.Random(seed)
+    events = history(rng, count)
+    expected = reference.values(events, events)
+    digests = set()
+    for _ in range(3):
+        site = delivered(delivery(events, rng.randrange(1 << 30)))
+        assert not site.refused
+        assert seen_by(site.store) == expected
+        assert [(e, o, a) for e, o, a, _ in everything(site.store, 0, STORED)] == [
+            tuple(element) for element in reference.order(events)
+        ]
+        check_rows(site.store)
+        digests.add(site.view.digest_all())
+    assert len(digests) == 1
+
+
+@given(SEEDS)
+def test_i_11_every_order_of_a_few_events_gives_one_list(seed: int) -> None:
+    first, *rest = history(random.Random(seed), 4, run_max=70)
+    expected = reference.values([first, *rest], [first, *rest])
+    for order in permutations(rest):
+        site = delivered([[first], *[[event] for event in order]])
+        assert seen_by(site.store) == expected
+        check_rows(site.store)
+
+
+@given(SEEDS, st.integers(1, 30))
+def test_i_05_effects_come_and_go_in_any_order_and_leave_no_trace(seed: int, count: int) -> None:
+    rng = random.Random(seed)
+    events = history(rng, count, run_max=rng.choice((5, 70)))
+    site = delivered([events])
+    before = list_rows(site.store)
+    rows = Overlay(site.store)
+    standing = {event.id: event for event in events}
+    ours = [event for event in events if isinstance(event.ops[0], ListInsert | ListSet | ListDelete)]
+    for _ in range(12):
+        for event in rng.sample(ours, rng.randint(1, len(ours))):
+            turn(rows, event, stands=event.id not in standing)
+            if event.id in standing:
+                del standing[event.id]
+            else:
+                standing[event.id] = event
+        assert seen_by(rows) == reference.values(events, standing.values())
+    check_rows(rows)
+    for event in rng.sample(ours, len(ours)):
+        if event.id not in standing:
+            turn(rows, event, stands=True)
+    after = MemoryStore()
+    after.write({**before, **rows.rows})
+    assert list_rows(after) == before
+
+
+def turn(rows: Overlay, event: Event, *, stands: bool) -> None:
+    place = log.place_of(rows, event.id)
+    for index, op in enumerate(event.ops):
+        assert isinstance(op, ListInsert | ListSet | ListDelete)
+        if stands:
+            sequence.advance(rows, place, event, index, op, None, authorized=True)
+        else:
+            sequence.retract(rows, place, event, index, op, None)
+
+
+@given(SEEDS, st.integers(1, 30))
+def test_an_index_leads_to_its_element_and_back(seed: int, count: int) -> None:
+    rng = random.Random(seed)
+    store = delivered([history(rng, count, run_max=70)]).store
+    items = list(list_reading.items(store, 0, STORED))
+    assert list_reading.length(store, 0, STORED) == len(items)
+    for index, item in enumerate(items):
+        assert list_reading.at(store, 0, STORED, index) == item
+        assert list_reading.index_of_element(store, 0, STORED, item.element) == index
+    start, stop = sorted((rng.randint(0, len(items)), rng.randint(0, len(items))))
+    assert list(list_reading.items(store, 0, STORED, start, stop)) == items[start:stop]
+    spans = list_reading.spans_for(store, 0, STORED, start, stop)
+    assert [item.element for item in items[start:stop]] == [
+        first._replace(at=first.at + more) for first, length in spans for more in range(length)
+    ]
+    alive = {item.element for item in items}
+    for event, op, at, _ in everything(store, 0, STORED):
+        element = sequence.Element(event, op, at)
+        if element not in alive:
+            assert list_reading.index_of_element(store, 0, STORED, element) is None
