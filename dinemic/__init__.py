@@ -15,7 +15,10 @@
 """
 
 from dinemic._version import __version__
+from dinemic.actions import DAction, ReadOnly, RejectDetached, RejectUnauthorized, on
 from dinemic.bundles import Exported, Imported, audit, export_bundle, import_bundle
+from dinemic.callbacks import Context
+from dinemic.collections import DCounter, DDict, DList, DSet
 from dinemic.fields import Conflict, DField
 from dinemic.logs import set_loglevel
 from dinemic.models import AccessPolicy, DModel, HistoryEvent
@@ -31,6 +34,7 @@ from dinemic.running import (
     status,
     wait_synced,
 )
+from dinemic.transactions import transaction
 from dinemic_engine.audit import AuditReport
 from dinemic_engine.canonical import Sealed
 from dinemic_engine.errors import (
@@ -63,8 +67,14 @@ __all__ = [
     "BrokenChain",
     "BundleError",
     "Conflict",
+    "Context",
+    "DAction",
+    "DCounter",
+    "DDict",
     "DField",
+    "DList",
     "DModel",
+    "DSet",
     "DinemicError",
     "Exported",
     "Finding",
@@ -77,6 +87,9 @@ __all__ = [
     "Node",
     "NotLaunched",
     "NotOwned",
+    "ReadOnly",
+    "RejectDetached",
+    "RejectUnauthorized",
     "Replayed",
     "Sealed",
     "Status",
@@ -97,11 +110,13 @@ __all__ = [
     "launch",
     "object_list",
     "object_list_owned",
+    "on",
     "open_node",
     "prepare",
     "replay",
     "set_loglevel",
     "shutdown",
     "status",
+    "transaction",
     "wait_synced",
 ]

@@ -101,87 +101,91 @@ class DAction:
 
     # -- an object comes into being -----------------------------------------------------------
 
-    def on_create(self, object_id: str, key: str) -> None:
+    def on_create(self, object_id: str, key: str, /) -> None:
         """Before an object is let in; `key` is its public signing key, base32."""
 
-    def on_created(self, object_id: str, key: str) -> None:
+    def on_created(self, object_id: str, key: str, /) -> None:
         """An object became visible."""
 
-    def on_owned_created(self, object_id: str, key: str) -> None:
+    def on_owned_created(self, object_id: str, key: str, /) -> None:
         """An object whose private key is here became visible."""
 
     # -- a field gets a value -----------------------------------------------------------------
 
-    def on_update(self, object_id: str, field: str, old_value: Any, new_value: Any) -> None:
+    def on_update(self, object_id: str, field: str, old_value: Any, new_value: Any, /) -> None:
         """Before a field, or an element of one, gets a value."""
 
     def on_authorized_update(
-        self, object_id: str, field: str, old_value: Any, new_value: Any
+        self, object_id: str, field: str, old_value: Any, new_value: Any, /
     ) -> None:
         """Before it does, by an author who may change it."""
 
     def on_unauthorized_update(
-        self, object_id: str, field: str, old_value: Any, new_value: Any
+        self, object_id: str, field: str, old_value: Any, new_value: Any, /
     ) -> None:
         """Before it does, by a stranger, whom an open object lets write."""
 
-    def on_owned_update(self, object_id: str, field: str, old_value: Any, new_value: Any) -> None:
+    def on_owned_update(
+        self, object_id: str, field: str, old_value: Any, new_value: Any, /
+    ) -> None:
         """Before it does, in an object whose private key is here."""
 
-    def on_updated(self, object_id: str, field: str, old_value: Any, new_value: Any) -> None:
+    def on_updated(self, object_id: str, field: str, old_value: Any, new_value: Any, /) -> None:
         """A field, or an element of one, shows another value."""
 
     def on_authorized_updated(
-        self, object_id: str, field: str, old_value: Any, new_value: Any
+        self, object_id: str, field: str, old_value: Any, new_value: Any, /
     ) -> None:
         """It does, by an author who may change it."""
 
     def on_unauthorized_updated(
-        self, object_id: str, field: str, old_value: Any, new_value: Any
+        self, object_id: str, field: str, old_value: Any, new_value: Any, /
     ) -> None:
         """It does, by a stranger."""
 
-    def on_owned_updated(self, object_id: str, field: str, old_value: Any, new_value: Any) -> None:
+    def on_owned_updated(
+        self, object_id: str, field: str, old_value: Any, new_value: Any, /
+    ) -> None:
         """It does, in an object whose private key is here."""
 
     # -- a field loses its value --------------------------------------------------------------
 
-    def on_delete(self, object_id: str, field: str, value: Any) -> None:
+    def on_delete(self, object_id: str, field: str, value: Any, /) -> None:
         """Before a field, or an element of one, loses its value."""
 
-    def on_authorized_delete(self, object_id: str, field: str, value: Any) -> None:
+    def on_authorized_delete(self, object_id: str, field: str, value: Any, /) -> None:
         """Before it does, by an author who may change it."""
 
-    def on_unauthorized_delete(self, object_id: str, field: str, value: Any) -> None:
+    def on_unauthorized_delete(self, object_id: str, field: str, value: Any, /) -> None:
         """Before it does, by a stranger."""
 
-    def on_owned_delete(self, object_id: str, field: str, value: Any) -> None:
+    def on_owned_delete(self, object_id: str, field: str, value: Any, /) -> None:
         """Before it does, in an object whose private key is here."""
 
-    def on_deleted(self, object_id: str, field: str, value: Any) -> None:
+    def on_deleted(self, object_id: str, field: str, value: Any, /) -> None:
         """A field, or an element of one, shows no value any more."""
 
-    def on_authorized_deleted(self, object_id: str, field: str, value: Any) -> None:
+    def on_authorized_deleted(self, object_id: str, field: str, value: Any, /) -> None:
         """It does not, by an author who may change it."""
 
-    def on_unauthorized_deleted(self, object_id: str, field: str, value: Any) -> None:
+    def on_unauthorized_deleted(self, object_id: str, field: str, value: Any, /) -> None:
         """It does not, by a stranger."""
 
-    def on_owned_deleted(self, object_id: str, field: str, value: Any) -> None:
+    def on_owned_deleted(self, object_id: str, field: str, value: Any, /) -> None:
         """It does not, in an object whose private key is here."""
 
     # -- an object is removed -----------------------------------------------------------------
 
-    def on_remove(self, object_id: str) -> None:
+    def on_remove(self, object_id: str, /) -> None:
         """Before an object is removed."""
 
-    def on_authorized_remove(self, object_id: str) -> None:
+    def on_authorized_remove(self, object_id: str, /) -> None:
         """Before it is, by an author who may."""
 
-    def on_unauthorized_remove(self, object_id: str) -> None:
+    def on_unauthorized_remove(self, object_id: str, /) -> None:
         """Before it is, by a stranger."""
 
-    def on_owned_remove(self, object_id: str) -> None:
+    def on_owned_remove(self, object_id: str, /) -> None:
         """Before it is, and its private key is here."""
 
 
@@ -220,16 +224,16 @@ class RejectUnauthorized(DAction):
     """Keeps strangers from changing, deleting and removing what the filter matches."""
 
     def on_unauthorized_update(
-        self, object_id: str, field: str, old_value: Any, new_value: Any
+        self, object_id: str, field: str, old_value: Any, new_value: Any, /
     ) -> None:
         """Reject."""
         raise PermissionError(f"only authorized objects may change {field}")
 
-    def on_unauthorized_delete(self, object_id: str, field: str, value: Any) -> None:
+    def on_unauthorized_delete(self, object_id: str, field: str, value: Any, /) -> None:
         """Reject."""
         raise PermissionError(f"only authorized objects may delete {field}")
 
-    def on_unauthorized_remove(self, object_id: str) -> None:
+    def on_unauthorized_remove(self, object_id: str, /) -> None:
         """Reject."""
         raise PermissionError("only authorized objects may remove this")
 
@@ -237,15 +241,15 @@ class RejectUnauthorized(DAction):
 class RejectDetached(DAction):
     """Rejects what a stranger made who knew nothing of the object but its genesis."""
 
-    def on_update(self, object_id: str, field: str, old_value: Any, new_value: Any) -> None:
+    def on_update(self, object_id: str, field: str, old_value: Any, new_value: Any, /) -> None:
         """Reject if detached."""
         self._check()
 
-    def on_delete(self, object_id: str, field: str, value: Any) -> None:
+    def on_delete(self, object_id: str, field: str, value: Any, /) -> None:
         """Reject if detached."""
         self._check()
 
-    def on_remove(self, object_id: str) -> None:
+    def on_remove(self, object_id: str, /) -> None:
         """Reject if detached."""
         self._check()
 
@@ -266,11 +270,11 @@ class ReadOnly(DAction):
     def __init__(self, *fields: str) -> None:
         self._fields = frozenset(fields)
 
-    def on_update(self, object_id: str, field: str, old_value: Any, new_value: Any) -> None:
+    def on_update(self, object_id: str, field: str, old_value: Any, new_value: Any, /) -> None:
         """Reject if there is a value."""
         self._check(field, old_value)
 
-    def on_delete(self, object_id: str, field: str, value: Any) -> None:
+    def on_delete(self, object_id: str, field: str, value: Any, /) -> None:
         """Reject if there is a value."""
         self._check(field, value)
 

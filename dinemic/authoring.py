@@ -13,7 +13,7 @@ from typing import Final
 from dinemic.gate import Gate
 from dinemic.guarding import Guarding
 from dinemic.keyring import Keyring, ObjectKeys
-from dinemic.sealer import SUITES, Edit, Sealer
+from dinemic.sealer import SUITES, Edits, Sealer
 from dinemic_engine.canonical import Sealed, Value
 from dinemic_engine.errors import NotOwned, Reason, Unreadable, UpdateRejected
 from dinemic_engine.event import Event
@@ -22,6 +22,7 @@ from dinemic_engine.keys import SigningKey
 from dinemic_engine.ledger import Proposal
 from dinemic_engine.ops import READ, SUITE_X25519, UPDATE, Create, Grant, Op, Policy
 from dinemic_engine.outcomes import Admitted, Ahead, Refused
+from dinemic_engine.store.keyspace import Head
 from dinemic_engine.view import why_void
 
 _CONSTRUCTOR_ROLES: Final = (READ, UPDATE)
@@ -94,8 +95,17 @@ class Authoring:
             )
         return Grant(role, subject, AuthorId(row.owner), row.suite, row.sealing)
 
-    def commit(self, object_id: ObjectId, edit: Edit, caller: ObjectId | None) -> Event:
-        """Make one event of an edit, admit it here and announce it.
+    def commit(
+        self,
+        object_id: ObjectId,
+        edits: Edits | Callable[[], Edits],
+        caller: ObjectId | None,
+        on: Sequence[Head] | None = None,
+    ) -> Event:
+        """Make one event of edits, admit it here and announce it.
+
+        A function that makes the edits is called under the lock, on what the event will be on top
+        of. With `on` the event is on top of those heads and not of all that is here.
 
         Raises:
             UnknownObject: no such object here, or it was removed.
@@ -103,9 +113,11 @@ class Authoring:
             UpdateRejected: a rule refuses it; nothing was made.
             InvalidEvent: the ops break a rule of the format; nothing was made.
         """
-        return self._author(
-            object_id, caller, lambda key: self._sealer.events(object_id, edit, key)
-        )
+
+        def events(key: SigningKey) -> list[list[Op]]:
+            return self._sealer.events(object_id, edits() if callable(edits) else edits, key)
+
+        return self._author(object_id, caller, events, on)
 
     def authorize(
         self, object_id: ObjectId, grant: Grant, history: bool, caller: ObjectId | None
@@ -126,6 +138,7 @@ class Authoring:
         object_id: ObjectId,
         caller: ObjectId | None,
         events: Callable[[SigningKey], Sequence[Sequence[Op]]],
+        on: Sequence[Head] | None = None,
     ) -> Event:
         """Make the events whose ops `events` makes for their signer, under the lock; the last."""
         self._check_open()
@@ -134,14 +147,14 @@ class Authoring:
             with self._guarding.turn(object_id):
                 self._guarding.judge_waiting(object_id)  # what this edit is made on top of
                 with self._gate.lock:
-                    event = self._draft(object_id, signer, events)
+                    event = self._draft(object_id, signer, events, on)
                 self._ask(event)
                 with self._gate.lock:
                     self._check_open()
                     self._admit_own(event)
         else:
             with self._gate.lock:
-                event = self._draft(object_id, signer, events)
+                event = self._draft(object_id, signer, events, on)
                 self._admit_own(event)
         self._gate.written()
         return event
@@ -151,14 +164,17 @@ class Authoring:
         object_id: ObjectId,
         signer: SigningKey,
         events: Callable[[SigningKey], Sequence[Sequence[Op]]],
+        on: Sequence[Head] | None,
     ) -> Event:
         """The last of the events, in memory only; those before it are let in. Under the lock."""
         self._check_open()
         ledger = self._gate.ledger
         *before, last = events(signer)
         for ops in before:
-            self._admit_own(ledger.draft(object_id, ops, signer, self._gate.now_us()))
-        return ledger.draft(object_id, last, signer, self._gate.now_us())
+            event = ledger.draft(object_id, ops, signer, self._gate.now_us(), on)
+            self._admit_own(event)
+            on = on and [ledger.head(event.id)]
+        return ledger.draft(object_id, last, signer, self._gate.now_us(), on)
 
     def _ask(self, event: Event) -> None:
         """Return if the guards let an event be made; what the rules refuse they hear of too.
@@ -247,9 +263,16 @@ class Authoring:
         return sealed
 
     def unseal(
-        self, object_id: ObjectId, stored: str, value: Sealed, caller: ObjectId | None
+        self,
+        object_id: ObjectId,
+        path: str,
+        value: Sealed,
+        caller: ObjectId | None,
+        made: tuple[bytes, int] | None = None,
     ) -> Value:
         """The value inside `value`, opened with the caller's keys or the object's own (SEAL-2).
+
+        `made` is the event and op that carry it, where they are known.
 
         Raises:
             Unreadable: no such keys here, or they open nothing.
@@ -257,8 +280,8 @@ class Authoring:
         keys = self.reading_keys(object_id, caller)
         if keys is None:
             who = "the object's own key is" if caller is None else "the caller's key is"
-            raise Unreadable(f"{stored} of {short(object_id)}... is sealed and {who} not here")
-        return self._sealer.open(object_id, stored, value, keys)
+            raise Unreadable(f"{path} of {short(object_id)}... is sealed and {who} not here")
+        return self._sealer.open(object_id, path, value, keys, made)
 
 
 def _rejected(event: Event, by: str, reason: str) -> UpdateRejected:

@@ -18,7 +18,6 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
-from dinemic.filters import Filter
 from dinemic_engine.canonical import Value
 from dinemic_engine.event import Event
 from dinemic_engine.ids import db_id, to_text

@@ -1,55 +1,49 @@
-"""What after-callbacks are still to be told: a queue in the store for each listener and filter.
+"""What after-callbacks are still to be told: a queue in the store for each listener.
 
 A visible change is put into the queue of everybody it concerns in the write batch that makes it
 visible, and taken out when the callbacks returned:
 
     prepare ── rows() ──> accept ── sent() ──> waiting() ── callbacks ──> done()
-               one row per queue    the batch is written
+               a row for each       the batch is written
 
-So a change that is visible is told, whatever happens to the process, and told again only if that
-ended before its callbacks' return was written. A queue outlives the process: it is known by the
-listener's class, its filter and, for several of both, by how many were applied before it.
+So a change that is visible is told, whatever happens to the process; it is told again only if that
+ended between the callbacks' return and the next write.
 
-Numbers of changes (`seq`) are one sequence for all queues, so a listener with two filters hears
-what both match in the order it happened. Invariant: a queue's rows are those from `first` on up to
-the last sent, and there are `waiting` of them. Oldest first they are dropped, and counted, where
-more than `QUEUED_MAX` wait, or more than `QUEUED_ABSENT_MAX` for a listener that is not applied.
+Numbers of changes (`seq`) are one sequence for all queues, so what matches two filters of one
+listener is told in the order it happened. Invariant: a queue's rows are those from `first` to the
+last sent, and `waiting` of them. The oldest are dropped, and counted, where more than `QUEUED_MAX`
+wait, or more than `QUEUED_AWAY_MAX` for a listener that is not applied.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final, NamedTuple, cast
 
-from dinemic.callbacks import NAMES, called, families
-from dinemic.filters import Filter, FilterIndex, compile_filter
+from dinemic.callbacks import called
+from dinemic.registry import NewRows, Registered, Registry, Scan, Write
 from dinemic_engine import canonical
 from dinemic_engine.errors import InvalidEvent, StoreCorrupt
 from dinemic_engine.ids import to_text
 from dinemic_engine.store import keyspace
-from dinemic_engine.types.change import Change, Family
-
-QUEUED_MAX: Final = 1 << 20
-"""Changes one listener may be behind by: a disk is not filled for one that hangs."""
-QUEUED_ABSENT_MAX: Final = 1 << 16
-"""The same while no such listener is applied: it may never be again."""
-_ERASED_AT_ONCE: Final = 1024
-
-Scan = Callable[[bytes, bytes], Iterator[tuple[bytes, bytes]]]
-"""The rows of a range of keys, in order."""
-NewRows = dict[bytes, bytes | None]
+from dinemic_engine.types.change import Change
 
 _log = logging.getLogger(__name__)
+
+QUEUED_MAX: Final = 1 << 20
+"""Changes one listener may be behind by: one that hangs does not fill the disk."""
+QUEUED_AWAY_MAX: Final = 1 << 16
+"""The same while it is not applied: it may never be again."""
+_ERASED_AT_ONCE: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """The event that made changes visible: that whose admission, or judgement, did it."""
+    """The event that made changes visible: by being admitted, or let pass by the guards."""
 
     model: str
     object_id: bytes
@@ -60,7 +54,7 @@ class Cause:
 
 
 class Delivery(NamedTuple):
-    """One change as it waits: sealed values sealed, and no value as None."""
+    """One change as it waits: what is sealed is sealed."""
 
     event: bytes
     authorized: bool
@@ -69,9 +63,13 @@ class Delivery(NamedTuple):
     local: bool
     change: Change
 
+    @property
+    def family(self) -> str:
+        """Which callbacks it concerns."""
+        return _family(self.change)
 
-def family_of(change: Change) -> Family:
-    """Which callbacks a visible change concerns; without a field, the object became visible."""
+
+def _family(change: Change) -> str:
     if not change.stored:
         return "create"
     return "delete" if change.new is None else "update"
@@ -95,188 +93,65 @@ def _unpack(value: bytes) -> Delivery:
         raise StoreCorrupt(f"a change to be told that is none: {error}") from error
 
 
-@dataclass(slots=True, eq=False)
-class Queue:
-    """What waits for one listener under one filter."""
-
-    number: int
-    name: str
-    """``module.Class`` of the listener."""
-    filter: Filter
-    nth: int
-    """1, or more for another of the same name and filter."""
-    callbacks: frozenset[str]
-    """Those of its callbacks that are after-callbacks, or more."""
-    dropped: int = 0
-    waiting: int = 0
-    first: int = 0
-    listener: int = 0
-    """The id() of the one that is applied here, 0 if none is."""
-
-    @property
-    def key(self) -> tuple[str, str, int]:
-        """What it is known by across processes."""
-        return self.name, self.filter.text, self.nth
-
-    @property
-    def room(self) -> int:
-        """How many changes it may hold."""
-        return QUEUED_MAX if self.listener else QUEUED_ABSENT_MAX
-
-    def row(self, callbacks: frozenset[str], dropped: int) -> NewRows:
-        """Its ``l`` row with these: ``[name, filter, nth, callbacks, dropped]``."""
-        mask = sum(1 << place for place, name in enumerate(NAMES) if name in callbacks)
-        value = canonical.encode([self.name, self.filter.text, self.nth, mask, dropped])
-        return {keyspace.listener_key(self.number): value}
-
-
-def _read_queue(number: int, value: bytes) -> Queue:
-    try:
-        name, text, nth, mask, dropped = cast("list[Any]", canonical.decode_untrusted(value))
-        callbacks = frozenset(name for place, name in enumerate(NAMES) if mask >> place & 1)
-        return Queue(number, name, compile_filter(text), nth, callbacks, dropped)
-    except (InvalidEvent, TypeError, ValueError) as error:
-        raise StoreCorrupt(f"a listener's row that is none: {error}") from error
-
-
 @dataclass(slots=True)
 class _Draft:
     """What becomes true when a batch is written."""
 
     seq: int
-    added: dict[Queue, list[int]] = field(default_factory=lambda: defaultdict(list))
-    dropped: dict[Queue, tuple[int, int]] = field(default_factory=dict)
-    """How many of a queue, and the seq of the last of them."""
+    added: dict[Registered, list[int]] = field(default_factory=lambda: defaultdict(list))
+    dropped: dict[Registered, tuple[int, int]] = field(default_factory=dict)
+    """How many, and the seq of the last of them."""
 
 
 class Deliveries:
-    """All queues of a store. `write` writes a batch under the lock that guards all writing.
+    """The queues of the listeners in `registry`.
 
-    `rows` and `sent` are called under that lock, everything else without it. `open` and `erase`
-    are called by one thread at a time.
+    `rows` and `sent` are called under the lock of writing, everything else without it.
     """
 
-    def __init__(self, scan: Scan, write: Callable[[NewRows], None]) -> None:
+    def __init__(self, registry: Registry, scan: Scan, write: Write) -> None:
         self.dropped = 0
-        """Changes that nobody was told of, since `load`."""
+        """Changes that listeners are not told of, since `load`."""
+        self._registry = registry
+        self._lock = registry.lock
         self._scan = scan
         self._write = write
-        self._lock = threading.Lock()
-        self._queues: dict[tuple[str, str, int], Queue] = {}
-        self._indexes: dict[Family, FilterIndex[Queue]] = {
-            family: FilterIndex() for family in families(frozenset(NAMES), "after")
-        }
-        self._next_number = 1
         self._sent = 0
         self._draft = _Draft(0)
 
-    def __bool__(self) -> bool:
-        return bool(self._queues)
-
-    @property
-    def queued(self) -> int:
-        """Changes that wait, for listeners applied or not."""
-        with self._lock:
-            return sum(queue.waiting for queue in self._queues.values())
-
-    def load(self) -> None:
-        """Find the queues of before.
+    def load(self, by_number: dict[int, Registered]) -> None:
+        """Find what waits since before.
 
         Raises:
-            StoreError: the store cannot be read, or holds rows that are none.
+            StoreError: the store cannot be read.
         """
-        by_number: dict[int, Queue] = {}
-        for key, value in self._below(keyspace.LISTENERS_PREFIX):
-            number = keyspace.unpack_u32(key[1:])
-            by_number[number] = queue = _read_queue(number, value)
-            self._insert(queue)
-        self._next_number = max(by_number, default=0) + 1
         orphaned: NewRows = {}
-        for key, _ in self._below(keyspace.DELIVERIES_PREFIX):
+        prefix = keyspace.DELIVERIES_PREFIX
+        for key, _ in self._scan(prefix, keyspace.after(prefix)):
             number, seq = keyspace.delivery_order(key)
             self._sent = max(self._sent, seq)
-            if number in by_number:
-                queue = by_number[number]
-                queue.first = queue.first or seq
-                queue.waiting += 1
-            else:  # the queue was being erased when the process ended
+            listener = by_number.get(number)
+            if listener is None:  # it was being forgotten when the process ended
                 orphaned[key] = None
+            else:
+                listener.first = listener.first or seq
+                listener.waiting += 1
         if orphaned:
             self._write(orphaned)
 
-    def _below(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        return self._scan(prefix, keyspace.after(prefix))
-
-    # -- queues -------------------------------------------------------------------------------
-
-    def open(
-        self, name: str, filter: Filter, nth: int, callbacks: frozenset[str], listener: int
-    ) -> Queue:
-        """The queue of a listener that is applied now: that of before, or a new one.
+    def erase(self, listener: Registered) -> None:
+        """Drop all that waits for a listener that was forgotten.
 
         Raises:
-            StoreError: it could not be kept; nothing was changed.
+            StoreError: some of it is left for the next `load` to drop.
         """
-        queue = self._queues.get((name, filter.text, nth))
-        if queue is None:
-            queue = Queue(self._next_number, name, filter, nth, callbacks, listener=listener)
-            self._write(queue.row(callbacks, 0))
-            self._next_number += 1
-            with self._lock:
-                self._insert(queue)
-            return queue
-        if queue.callbacks != callbacks or queue.dropped:
-            self._write(queue.row(callbacks, 0))
-        with self._lock:
-            dropped, queue.dropped = queue.dropped, 0
-            self._forget(queue)
-            queue.callbacks = callbacks
-            queue.listener = listener
-            self._insert(queue)
-        if dropped:
-            _log.warning(
-                "%s under %s was not applied for long: it is not told of %d changes, the oldest",
-                name,
-                filter.text,
-                dropped,
-            )
-        return queue
-
-    def absent(self, name: str, text: str) -> list[Queue]:
-        """The queues of that listener and filter that nobody is told from."""
-        with self._lock:
-            return [
-                queue
-                for queue in self._queues.values()
-                if (queue.name, queue.filter.text, queue.listener) == (name, text, 0)
-            ]
-
-    def erase(self, queue: Queue) -> None:
-        """Drop a queue and what waits in it.
-
-        Raises:
-            StoreError: some of it is left in the store, until the next process finds it.
-        """
-        with self._lock:
-            self._forget(queue)
-        self._write({keyspace.listener_key(queue.number): None})  # after any batch under way
-        start = keyspace.delivery_key(queue.number, queue.first)
-        end = keyspace.after(keyspace.deliveries_prefix(queue.number))
+        start = keyspace.delivery_key(listener.number, listener.first)
+        end = keyspace.after(keyspace.deliveries_prefix(listener.number))
         while keys := [key for key, _ in islice(self._scan(start, end), _ERASED_AT_ONCE)]:
             self._write(dict.fromkeys(keys))
             start = keys[-1]
 
-    def _insert(self, queue: Queue) -> None:
-        self._queues[queue.key] = queue
-        for family in families(queue.callbacks, "after"):
-            self._indexes[family].add(queue.filter, queue)
-
-    def _forget(self, queue: Queue) -> None:
-        del self._queues[queue.key]
-        for family in families(queue.callbacks, "after"):
-            self._indexes[family].remove(queue.filter, queue)
-
-    # -- changes ------------------------------------------------------------------------------
+    # -- into the queues ----------------------------------------------------------------------
 
     def rows(
         self,
@@ -290,70 +165,79 @@ class Deliveries:
             for cause, seen in changes:
                 text, is_owned = to_text(cause.object_id), owned(cause.object_id)
                 for change in seen:
-                    queues = self._concerned(cause, text, is_owned, change)
-                    if not queues:
+                    listeners = self._concerned(cause, text, is_owned, change)
+                    if not listeners:
                         continue
                     draft.seq += 1
                     value = _pack(cause, is_owned, change)
-                    for queue in queues:
-                        draft.added[queue].append(draft.seq)
-                        rows[keyspace.delivery_key(queue.number, draft.seq)] = value
-            for queue, seqs in draft.added.items():
-                surplus = queue.waiting + len(seqs) - queue.room
+                    for listener in listeners:
+                        draft.added[listener].append(draft.seq)
+                        rows[keyspace.delivery_key(listener.number, draft.seq)] = value
+            for listener, seqs in draft.added.items():
+                room = QUEUED_MAX if listener.applied else QUEUED_AWAY_MAX
+                surplus = listener.waiting + len(seqs) - room
                 if surplus > 0:
-                    self._drop(draft, rows, queue, surplus)
+                    self._drop(draft, rows, listener, surplus)
         return rows
 
-    def _concerned(self, cause: Cause, text: str, owned: bool, change: Change) -> list[Queue]:
-        family = family_of(change)
-        index = self._indexes[family]
-        if not index:
+    def _concerned(self, cause: Cause, text: str, owned: bool, change: Change) -> list[Registered]:
+        family = _family(change)
+        index = self._registry.index(family, "after")
+        if index is None:
             return []
         names = called(family, "after", authorized=cause.authorized, owned=owned)
         found = index.find(cause.model, text, change.stored, change.element)
-        return [queue for queue in found if not queue.callbacks.isdisjoint(names)]
+        return [listener for listener in found if not listener.callbacks.isdisjoint(names)]
 
-    def _drop(self, draft: _Draft, rows: NewRows, queue: Queue, surplus: int) -> None:
-        """Let the oldest `surplus` changes of a queue never come to be told."""
-        old = [key for key, _ in islice(self._scan(*self._range(queue)), surplus)]
-        fresh = draft.added[queue][: surplus - len(old)]
+    def _drop(self, draft: _Draft, rows: NewRows, listener: Registered, surplus: int) -> None:
+        """Let the oldest `surplus` changes in a queue never come to be told."""
+        old = [key for key, _ in islice(self._scan(*self._range(listener)), surplus)]
+        fresh = draft.added[listener][: surplus - len(old)]
         rows.update(dict.fromkeys(old))
         for seq in fresh:
-            del rows[keyspace.delivery_key(queue.number, seq)]
+            del rows[keyspace.delivery_key(listener.number, seq)]
         last = fresh[-1] if fresh else keyspace.delivery_order(old[-1])[1]
-        draft.dropped[queue] = (surplus, last)
-        rows |= queue.row(queue.callbacks, queue.dropped + surplus)
+        draft.dropped[listener] = (surplus, last)
+        rows.update(listener.row(listener.dropped + surplus))
 
-    def _range(self, queue: Queue) -> tuple[bytes, bytes]:
-        """Keys of what waits in a queue; the caller holds our lock."""
+    def _range(self, listener: Registered) -> tuple[bytes, bytes]:
+        """Keys of what waits for a listener; under the lock."""
         return (
-            keyspace.delivery_key(queue.number, queue.first),
-            keyspace.delivery_key(queue.number, self._sent + 1),
+            keyspace.delivery_key(listener.number, listener.first),
+            keyspace.delivery_key(listener.number, self._sent + 1),
         )
 
-    def sent(self) -> list[Queue]:
-        """The batch with the last `rows` is written: the queues that have more to tell now."""
+    def sent(self) -> list[Registered]:
+        """The batch with the last `rows` is written: the listeners with more to be told."""
         with self._lock:
             draft, self._draft = self._draft, _Draft(self._draft.seq)
             self._sent = draft.seq
-            for queue, seqs in draft.added.items():
-                queue.waiting += len(seqs)
-            for queue, (count, last) in draft.dropped.items():
-                self.dropped += count
-                if queue.listener and not queue.dropped:
+            for listener, seqs in draft.added.items():
+                listener.waiting += len(seqs)
+            for listener, (count, last) in draft.dropped.items():
+                if listener.applied and not listener.dropped:
                     _log.warning(
                         "%s under %s is more than %d changes behind: the oldest are dropped",
-                        queue.name,
-                        queue.filter.text,
-                        queue.room,
+                        listener.known.name,
+                        listener.known.filter,
+                        QUEUED_MAX,
                     )
-                queue.dropped += count
-                queue.waiting -= count
-                queue.first = last + 1
+                self.dropped += count
+                listener.dropped += count
+                listener.waiting -= count
+                listener.first = last + 1
         return list(draft.added)
 
-    def waiting(self, queues: Sequence[Queue], most: int) -> list[tuple[Queue, int, Delivery]]:
-        """The changes to be told next from several queues together, with their seq, in its order.
+    # -- out of the queues --------------------------------------------------------------------
+
+    def queued(self) -> int:
+        """Changes that wait, for listeners applied or away."""
+        return sum(listener.waiting for listener in self._registry.all())
+
+    def waiting(
+        self, listeners: Sequence[Registered], most: int
+    ) -> list[tuple[Registered, int, Delivery]]:
+        """The changes to be told next, of several queues together in order of their seq.
 
         Up to `most` of each queue.
 
@@ -362,7 +246,7 @@ class Deliveries:
         """
         with self._lock:
             last = self._sent
-            ranges = [self._range(queue) for queue in queues]
+            ranges = [self._range(listener) for listener in listeners]
         found: list[tuple[int, int, bytes]] = []
         for place, (start, end) in enumerate(ranges):
             rows = list(islice(self._scan(start, end), most))
@@ -371,16 +255,16 @@ class Deliveries:
             if len(rows) == most:
                 last = min(last, seqs[-1])
         found.sort()
-        return [(queues[at], seq, _unpack(value)) for seq, at, value in found if seq <= last]
+        return [(listeners[at], seq, _unpack(value)) for seq, at, value in found if seq <= last]
 
-    def done(self, queue: Queue, seq: int) -> None:
-        """The callbacks for that change have returned: it is not told again.
+    def done(self, listener: Registered, seq: int) -> None:
+        """The callbacks for that change have returned: they are not called again.
 
         Raises:
             StoreError: the next process tells it again.
         """
         with self._lock:
-            if seq >= queue.first:  # else it was dropped meanwhile, and counted
-                queue.first = seq + 1
-                queue.waiting -= 1
-        self._write({keyspace.delivery_key(queue.number, seq): None})
+            if seq >= listener.first:  # else it was dropped meanwhile, and counted
+                listener.first = seq + 1
+                listener.waiting -= 1
+        self._write({keyspace.delivery_key(listener.number, seq): None})

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, overload
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, TypeAlias, overload
 
-from dinemic.sealer import ToSeal
+from dinemic.sealer import Part, ToSeal
 from dinemic_engine.canonical import Sealed, Value
-from dinemic_engine.edits import Delete, Set, check_field_name
+from dinemic_engine.edits import Delete, Edit, Set, check_field_name, value_in
 from dinemic_engine.errors import Malformed, UsageError
 from dinemic_engine.ids import to_text
 from dinemic_engine.types import register
@@ -29,7 +30,7 @@ Default: TypeAlias = Value | Literal[_Default.DECLARED]
 
 
 class Conflict(NamedTuple):
-    """One of the writes of a field that no other write had seen, with the event that made it."""
+    """One of the writes of a value that no other write had seen, with the event that made it."""
 
     value: Value
     event_id: str
@@ -38,24 +39,19 @@ class Conflict(NamedTuple):
     deleted: bool
 
 
-class DField:
-    """One value of an object: the last write wins, and `conflicts` shows what it won over.
+class Bound:
+    """What all fields are: class attributes that are bound to an object when taken from one.
 
-    Declared as a class attribute, ``name = DField("name")``; ``p.name`` is then bound to the
-    object. `field_name` is the storage key and need not be the attribute's name. `is_encrypted`
-    seals every value for the object's readers. `default` is what a field never written reads as.
-    `access` opens or closes this one field, whatever the model is.
+    `field_name` is the storage key and need not be the attribute's name. `is_encrypted` seals every
+    value for the object's readers. `access` opens or closes this one field, whatever the model is.
     """
 
-    __slots__ = ("_model", "_stored", "access", "default", "field_name", "is_encrypted")
+    PREFIX: ClassVar[str]
+
+    __slots__ = ("_model", "access", "field_name", "is_encrypted", "stored")
 
     def __init__(
-        self,
-        field_name: str,
-        is_encrypted: bool = False,
-        *,
-        default: Value = "",
-        access: Access | None = None,
+        self, field_name: str, is_encrypted: bool = False, *, access: Access | None = None
     ) -> None:
         """Raises ValueError for a name no field can have, or an access that is neither word."""
         try:
@@ -66,34 +62,36 @@ class DField:
             raise ValueError(f"access is 'open' or 'closed', not {access!r}")
         self.field_name = field_name
         self.is_encrypted = is_encrypted
-        self.default = default
         self.access = access
-        self._stored = register.stored_key(field_name).decode()
+        self.stored = self.PREFIX + field_name
         self._model: DModel | None = None
 
     @overload
-    def __get__(self, instance: None, owner: type) -> DField: ...
+    def __get__(self, instance: None, owner: type) -> Self: ...
     @overload
-    def __get__(self, instance: DModel, owner: type) -> DField: ...
-    def __get__(self, instance: DModel | None, owner: type) -> DField:
+    def __get__(self, instance: DModel, owner: type) -> Self: ...
+    def __get__(self, instance: DModel | None, owner: type) -> Self:
         """The declaration on the class; a field bound to the object on an instance."""
         if instance is None:
             return self
         bound = object.__new__(type(self))
         bound.field_name = self.field_name
         bound.is_encrypted = self.is_encrypted
-        bound.default = self.default
         bound.access = self.access
-        bound._stored = self._stored
+        bound.stored = self.stored
         bound._model = instance
+        self._copy_to(bound)
         own: dict[str, Any] | None = getattr(self, "__dict__", None)  # of a subclass
         if own:
             bound.__dict__.update(own)
         return bound
 
+    def _copy_to(self, bound: Self) -> None:
+        """Give a field that is being bound what its own class adds."""
+
     def __set__(self, instance: DModel, value: object) -> None:
         raise AttributeError(
-            f"assigning would hide field {self.field_name!r}; its .set(...) writes it"
+            f"assigning would hide field {self.field_name!r}; its methods, like .set(...), write it"
         )
 
     def _bound(self) -> DModel:
@@ -104,6 +102,69 @@ class DField:
             )
         return self._model
 
+    def _part(self, op: Edit) -> Part:
+        """An op as it is committed: to be sealed, or as it is."""
+        if isinstance(value_in(op), Sealed):
+            raise ValueError("a sealed value is made by an encrypted field and never set as such")
+        return ToSeal(op) if self.is_encrypted else op
+
+    def _opened(self, value: Value, event: bytes, op: int, path: str) -> Value:
+        """A value of op number `op` of an event; opened if it is sealed.
+
+        Raises:
+            Unreadable: this handle's key does not open it.
+        """
+        if not isinstance(value, Sealed):
+            return value
+        model = self._bound()
+        return model._node.unseal(model._object_id, path, value, model._caller, (event, op))
+
+    def _conflicts(self, readings: Iterable[Reading], path: str) -> list[Conflict]:
+        """What readings of one value are to the user."""
+        return [
+            Conflict(
+                None
+                if reading.deleted
+                else self._opened(reading.value, reading.event, reading.op, path),
+                to_text(reading.event),
+                reading.t,
+                reading.deleted,
+            )
+            for reading in readings
+        ]
+
+    def __repr__(self) -> str:
+        kind = ", encrypted" if self.is_encrypted else ""
+        owner = "" if self._model is None else f" of {self._model!r}"
+        return f"<{type(self).__name__} {self.field_name!r}{kind}{owner}>"
+
+
+class DField(Bound):
+    """One value of an object: the last write wins, and `conflicts` shows what it won over.
+
+    Declared as a class attribute, ``name = DField("name")``; ``p.name`` is then bound to the
+    object. `default` is what a field never written reads as; for the rest see `Bound`.
+    """
+
+    PREFIX = register.PREFIX
+
+    __slots__ = ("default",)
+
+    def __init__(
+        self,
+        field_name: str,
+        is_encrypted: bool = False,
+        *,
+        default: Value = "",
+        access: Access | None = None,
+    ) -> None:
+        """Raises ValueError as `Bound`."""
+        super().__init__(field_name, is_encrypted, access=access)
+        self.default = default
+
+    def _copy_to(self, bound: Self) -> None:
+        bound.default = self.default
+
     def set(self, value: Value) -> None:
         """Write `value`, sealed if the field is encrypted; on return it is admitted here.
 
@@ -113,10 +174,7 @@ class DField:
             NotOwned: the handle names a caller whose key is not here.
             ValueError: no value a field can hold.
         """
-        if isinstance(value, Sealed):
-            raise ValueError("a sealed value is made by an encrypted field and never set as such")
-        op = ToSeal if self.is_encrypted else Set
-        self._bound()._commit([op(self.field_name, value)])
+        self._bound()._commit([self._part(Set(self.field_name, value))])
 
     def get(self, default: Default = DECLARED) -> Value:
         """The value last set, of the type it was set with, or the default if there is none.
@@ -125,10 +183,10 @@ class DField:
             Unreadable: it is sealed and this handle's key does not open it.
         """
         model = self._bound()
-        reading = model._view.read(model._object_id, self._stored)
+        reading = model._shown.read(model._object_id, self.stored)
         if reading is None:
             return self.default if default is DECLARED else default
-        return self._open(reading)
+        return self._opened(reading.value, reading.event, reading.op, self.stored)
 
     def delete(self) -> None:
         """Take the value away; nothing happens if there is none.
@@ -137,7 +195,7 @@ class DField:
             UpdateRejected, UnknownObject, NotOwned: as for `set`.
         """
         model = self._bound()
-        if not model.exists() or model._view.read(model._object_id, self._stored) is not None:
+        if not model.exists() or model._shown.read(model._object_id, self.stored) is not None:
             model._commit([Delete(self.field_name)])
 
     def conflicts(self) -> list[Conflict]:
@@ -147,24 +205,12 @@ class DField:
             Unreadable: one is sealed and this handle's key does not open it.
         """
         model = self._bound()
-        return [
-            Conflict(
-                None if reading.deleted else self._open(reading),
-                to_text(reading.event),
-                reading.t,
-                reading.deleted,
-            )
-            for reading in model._view.conflicts(model._object_id, self._stored)
-        ]
+        readings = model._view.conflicts(model._object_id, self.stored)
+        return self._conflicts(readings, self.stored)
 
-    def _open(self, reading: Reading) -> Value:
-        value = reading.value
-        if isinstance(value, Sealed):
-            model = self._bound()
-            return model._node.unseal(model._object_id, self._stored, value, model._caller)
-        return value
-
-    def __repr__(self) -> str:
-        kind = ", encrypted" if self.is_encrypted else ""
-        owner = "" if self._model is None else f" of {self._model!r}"
-        return f"<DField {self.field_name!r}{kind}{owner}>"
+    def resolve(self, choice: Conflict) -> None:
+        """Write one of the conflicting values again, on top of all of them; raises as `set`."""
+        if choice.deleted:
+            self._bound()._commit([Delete(self.field_name)])
+        else:
+            self.set(choice.value)

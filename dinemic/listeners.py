@@ -27,18 +27,22 @@ from dinemic.callbacks import (
     families,
     in_guard,
 )
-from dinemic.deliveries import Cause, Deliveries, Delivery, NewRows, Queue, family_of
+from dinemic.deliveries import Cause, Deliveries, Delivery
 from dinemic.filters import compile_filter
-from dinemic.guards import Asked, Guards, Veto
+from dinemic.guards import Guards
+from dinemic.registry import NewRows, Registered, Registry
 from dinemic.workers import Workers
 from dinemic_engine.errors import DinemicError, NotLaunched
+from dinemic_engine.event import Event
+from dinemic_engine.guards import Asked
 from dinemic_engine.ids import short, to_text
 from dinemic_engine.types.change import Change
+from dinemic_engine.vetoes import Veto
 
 if TYPE_CHECKING:
     from dinemic.actions import DAction
 
-__all__ = ["Asked", "Cause", "ListenerHost", "Listeners", "ListenersStatus", "Veto", "in_guard"]
+__all__ = ["Cause", "ListenerHost", "Listeners", "ListenersStatus", "in_guard"]
 
 _log = logging.getLogger(__name__)
 
@@ -53,45 +57,44 @@ class ListenersStatus(NamedTuple):
 
     applied: int
     """Listeners, once for each filter."""
+    away: int
+    """Those that an earlier process applied and this one did not."""
     queued: int
-    """Changes listeners are still to be told of, those not applied here too."""
+    """Changes that listeners, away or not, are still to be told of."""
     delivered: int
     """Changes they were told of."""
     failed: int
     """Calls of after-callbacks that raised."""
     dropped: int
     """Changes nobody is told of, because a listener was too far behind."""
-    waiting: int
-    """Objects with events that guards are asked about, or are to be."""
+    judging: int
+    """Objects with events that guards are asked about, or soon will be."""
 
 
 class Listeners:
-    """The listeners applied to one node. Any thread may call anything."""
+    """The listeners of one node. Any thread may call anything."""
 
     def __init__(self, host: ListenerHost) -> None:
-        self.guards: Final = Guards(host)
         self._host = host
-        self._deliveries = Deliveries(host.scan_rows, host.write_rows)
-        self._changing = threading.RLock()
-        """Held by whoever applies or revokes; never while user code runs."""
-        self._applied: dict[tuple[int, str], Applied] = {}
-        """By id() of the listener and filter, in the order of `apply`."""
-        self._told: dict[int, dict[Queue, Applied]] = {}
-        """Who is told from which queue, by id() of the listener."""
+        self._registry = Registry(host.scan_rows, host.write_rows)
+        self._guards = Guards(self._registry, host)
+        self._deliveries = Deliveries(self._registry, host.scan_rows, host.write_rows)
         self._tellers: Workers[int] = Workers("dinemic-listener", self._tell_some)
         self._judges: Workers[bytes] = Workers("dinemic-guard", self._judge)
+        self._changing = threading.RLock()
+        """Held by whoever applies or revokes; never while user code runs."""
         self._counting = threading.Lock()
         self._delivered = 0
         self._failed = 0
         self._stopped = False
 
     def start(self) -> None:
-        """Find in the store what listeners of before are still to be told.
+        """Find in the store who listened before, and what those are still to be told.
 
         Raises:
             StoreError: the store cannot be read.
         """
-        self._deliveries.load()
+        self._deliveries.load(self._registry.load())
 
     # -- who listens --------------------------------------------------------------------------
 
@@ -108,104 +111,111 @@ class Listeners:
         """
         compiled = compile_filter(filter)
         callbacks = listener.overridden()
-        at, name = id(listener), name_of(listener)
+        name, applied = name_of(listener), Applied(listener, contextvars.copy_context())
         with self._changing:
             self._check_running()
-            if (at, filter) in self._applied:
-                return
-            taken = {
-                found.nth
-                for found in self._applied.values()
-                if (found.name, found.filter.text) == (name, filter)
-            }
-            nth = next(number for number in range(1, len(taken) + 2) if number not in taken)
-            applied = Applied(listener, name, compiled, nth, callbacks, contextvars.copy_context())
-            if families(callbacks, "after"):
-                queue = self._deliveries.open(name, compiled, nth, callbacks, at)
-                self._told[at] = {**self._told.get(at, {}), queue: applied}
-                self._tellers.wake(at)
-            self._applied[at, filter] = applied
-            self.guards.add(applied)
+            if self._registry.applied(listener, filter) is None:
+                dropped = self._registry.open(name, compiled, callbacks, applied)
+                if dropped:
+                    _log.warning(
+                        "%s under %s was away too long: the oldest %d changes it is not told of",
+                        name,
+                        filter,
+                        dropped,
+                    )
+                if families(callbacks, "after"):
+                    self._tellers.wake(id(listener))
+                if families(callbacks, "before"):
+                    self._host.resume()
 
     def revoke(self, listener: DAction, filter: str) -> None:
         """Let `listener` hear no more under `filter`, and drop what waits; nothing if unknown.
 
-        A call that runs meanwhile ends by itself. Of a listener that is not applied here, what
-        waits for its class since an earlier process is dropped.
+        A call that runs meanwhile ends by itself. A listener that is not applied stands for those
+        of its class that an earlier process applied.
 
         Raises:
             StoreError: it may be back in the next process.
             NotLaunched: the node was shut down.
         """
-        at = id(listener)
         with self._changing:
             self._check_running()
-            applied = self._applied.pop((at, filter), None)
-            if applied is None:
-                for queue in self._deliveries.absent(name_of(listener), filter):
-                    self._deliveries.erase(queue)
-                return
-            applied.revoked = True
-            self.guards.remove(applied)
-            told = self._told.pop(at, {})
-            left = {queue: other for queue, other in told.items() if other is not applied}
-            if left:
-                self._told[at] = left
-            for queue in told.keys() - left.keys():
-                self._deliveries.erase(queue)
+            found = self._registry.applied(listener, filter)
+            ended = [found] if found else self._registry.away(name_of(listener), filter)
+            for registered in ended:
+                self._registry.forget(registered)
+                self._deliveries.erase(registered)
+            if any(families(registered.callbacks, "before") for registered in ended):
+                self._host.resume()
 
     def names(self) -> list[tuple[str, str]]:
-        """(``module.Class``, filter) of each listener, in the order of `apply`."""
-        with self._changing:
-            return [(applied.name, applied.filter.text) for applied in self._applied.values()]
+        """(``module.Class``, filter) of each listener applied, in the order of that."""
+        return [
+            (found.known.name, found.known.filter) for found in self._registry.all() if found.at
+        ]
 
     def _check_running(self) -> None:
         if self._stopped:
             raise NotLaunched("this node was shut down, and its listeners with it")
+
+    # -- asking -------------------------------------------------------------------------------
+
+    @property
+    def guarding(self) -> bool:
+        """Whether there are any guards, applied or away."""
+        return self._registry.has("before")
+
+    def guarded(self, model: str, event: Event, authorized: bool | None = None) -> bool:
+        """Whether a guard may want to see an event; see `Guards.guarded`."""
+        return self._guards.guarded(model, event, authorized)
+
+    def is_away(self, asked: Asked) -> bool:
+        """Whether a guard that would be asked is not applied in this process."""
+        return self._guards.is_away(asked)
+
+    def ask(self, asked: Asked, *, local: bool) -> Veto | None:
+        """What the guards say to an event, asked in this thread; see `Guards.ask`."""
+        return self._guards.ask(asked, local=local)
+
+    def wake(self, object_id: bytes) -> None:
+        """See to it that the host's `judge` is called for an object, on a worker."""
+        self._judges.wake(object_id)
+
+    def _judge(self, object_id: bytes) -> bool:
+        self._host.judge(object_id)
+        return False
 
     # -- telling ------------------------------------------------------------------------------
 
     @property
     def watching(self) -> bool:
         """Whether anybody is told of changes, in this process or a later one."""
-        return bool(self._deliveries)
+        return self._registry.has("after")
 
     def deliveries(self, changes: Iterable[tuple[Cause, Sequence[Change]]]) -> NewRows:
-        """Rows for the batch that makes `changes` visible; the caller holds the lock of writing.
-
-        ``Change("", "", None, key)`` is an object that became visible, with its owner's public key
-        as it is.
-        """
+        """Rows for the batch that makes `changes` visible; the caller holds the lock of writing."""
         return self._deliveries.rows(changes, self._host.owned)
 
-    def wake(self, withheld: Iterable[bytes] = ()) -> None:
-        """The batch with the last `deliveries` was written: begin to tell, and to ask.
-
-        `withheld` are objects with events that guards have not seen. Called under the same lock.
-        """
-        if self._deliveries:
-            for queue in self._deliveries.sent():
-                if queue.listener:
-                    self._tellers.wake(queue.listener)
-        for object_id in withheld:
-            self._judges.wake(object_id)
-
-    def _judge(self, object_id: bytes) -> bool:
-        self._host.judge_withheld(object_id)
-        return False
+    def sent(self) -> None:
+        """The batch with the last `deliveries` was written; under the same lock."""
+        for registered in self._deliveries.sent():
+            if registered.at:
+                self._tellers.wake(registered.at)
 
     def _tell_some(self, at: int) -> bool:
-        """Tell a listener what waits, as much as is read at once; whether there was any."""
-        told = self._told.get(at, {})
-        waiting = self._deliveries.waiting(list(told), _TOLD_AT_ONCE)
-        for queue, seq, delivery in waiting:
-            if self._stopped or not self._tell(told[queue], delivery):
+        """Tell a listener what waits, as much as is read at once; whether there may be more."""
+        mine = [found for found in self._registry.all() if found.at == at]
+        waiting = self._deliveries.waiting(mine, _TOLD_AT_ONCE)
+        for registered, seq, delivery in waiting:
+            applied = registered.applied
+            if applied is None:  # revoked since
+                continue
+            if self._stopped or not self._tell(registered, applied, delivery):
                 return False
-            if not told[queue].revoked:
-                self._deliveries.done(queue, seq)
+            self._deliveries.done(registered, seq)
         return bool(waiting)
 
-    def _tell(self, applied: Applied, delivery: Delivery) -> bool:
+    def _tell(self, registered: Registered, applied: Applied, delivery: Delivery) -> bool:
         """Call what one change concerns; False if it was cut short by the end of the node."""
         model, event = self._host.event(delivery.event)
         context = Context(
@@ -220,19 +230,21 @@ class Listeners:
             element=delivery.change.element,
             ops=event.ops,
         )
-        family = family_of(delivery.change)
-        failed = 0
-        for name in called(family, "after", authorized=delivery.authorized, owned=delivery.owned):
-            if name not in applied.callbacks or applied.revoked:
+        family, failed = delivery.family, 0
+        names = called(family, "after", authorized=delivery.authorized, owned=delivery.owned)
+        for name in names:
+            if name not in registered.callbacks or registered.applied is None:
                 continue
             try:
-                args = arguments(self._host, family, model, event.object, delivery.change)
+                args = arguments(self._host, family, model, event, delivery.change)
                 applied.call(name, context, *args, guard=False)
             except BaseException as error:  # noqa: BLE001 - user code; it is logged
                 if self._stopped and isinstance(error, DinemicError):
                     return False  # the node went down under it: the next process tells it again
                 failed += 1
-                _log.exception("%s.%s failed for event %s...", applied.name, name, short(event.id))
+                _log.exception(
+                    "%s.%s failed for event %s...", registered.known.name, name, short(event.id)
+                )
         with self._counting:
             self._delivered += 1
             self._failed += failed
@@ -257,7 +269,7 @@ class Listeners:
         """
         end = time.monotonic() + timeout
         self._stopped = True
-        self.guards.stop()
+        self._guards.stop()
         ended = [
             workers.stop(max(0.0, end - time.monotonic()))
             for workers in (self._judges, self._tellers)
@@ -268,9 +280,12 @@ class Listeners:
         """Counters."""
         with self._counting:
             delivered, failed = self._delivered, self._failed
+        everybody = self._registry.all()
+        applied = sum(found.at != 0 for found in everybody)
         return ListenersStatus(
-            len(self._applied),
-            self._deliveries.queued,
+            applied,
+            len(everybody) - applied,
+            self._deliveries.queued(),
             delivered,
             failed,
             self._deliveries.dropped,

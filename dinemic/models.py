@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, ClassVar, Final, NamedTuple, Self
 
 from dinemic import running
-from dinemic.fields import DECLARED, Access, Conflict, Default, DField
-from dinemic.sealer import SUITES, Edit, Sealing
+from dinemic.fields import DECLARED, Access, Bound, Conflict, Default, DField
+from dinemic.sealer import SUITES, Edits, Part, Sealing
+from dinemic.transactions import Transaction
 from dinemic_engine import canonical
 from dinemic_engine.canonical import Sealed, Value
+from dinemic_engine.collections_view import Collections
 from dinemic_engine.edits import check_field_name
-from dinemic_engine.errors import InvalidEvent, Reason, UpdateRejected
+from dinemic_engine.errors import InvalidEvent, Reason, UpdateRejected, UsageError
 from dinemic_engine.ids import (
     AuthorId,
     EventId,
@@ -99,8 +103,8 @@ class DModel:
         cls._declared()
 
     @classmethod
-    def _declared(cls) -> dict[str, DField]:
-        """The class's fields by storage key, of every base and as they are now.
+    def _declared(cls) -> dict[str, Bound]:
+        """The class's fields by stored key, of every base and as they are now.
 
         Read each time: a field that came late and is encrypted must never be written in plain.
         """
@@ -108,15 +112,33 @@ class DModel:
         for base in reversed(cls.__mro__):
             if base is not DModel and base is not object:
                 attributes.update(vars(base))
-        found: dict[str, DField] = {}
+        found: dict[str, Bound] = {}
         for attribute in attributes.values():
-            if isinstance(attribute, DField):
-                if found.get(attribute.field_name, attribute) is not attribute:
+            if isinstance(attribute, Bound):
+                if found.get(attribute.stored, attribute) is not attribute:
                     raise ValueError(
                         f"{cls.__name__} declares field {attribute.field_name!r} twice"
                     )
-                found[attribute.field_name] = attribute
+                found[attribute.stored] = attribute
+        cls._rules(found.values())
         return found
+
+    @classmethod
+    def _rules(cls, fields: Iterable[Bound]) -> dict[str, bool]:
+        """Field name to whether it is open, of those that say so.
+
+        Raises:
+            ValueError: a list and a dict of one name, say, have another rule each.
+        """
+        rules: dict[str, bool] = {}
+        for field in fields:
+            if field.access is not None:
+                is_open = field.access == "open"
+                if rules.setdefault(field.field_name, is_open) != is_open:
+                    raise ValueError(
+                        f"{cls.__name__} declares {field.field_name!r} both open and closed"
+                    )
+        return rules
 
     def __init__(self, source: Sequence[str] | str, caller_id: str = "") -> None:
         """See the class.
@@ -130,6 +152,7 @@ class DModel:
         if not is_model_name(model):
             raise ValueError(f"a class named {model!r} cannot be a model: ASCII names only")
         self._node = running.current()
+        self._transactions: dict[int, Transaction] = {}
         if isinstance(source, str):
             named, _ = parse_db_id_untrusted(source)
             if named != model:
@@ -151,11 +174,8 @@ class DModel:
     @classmethod
     def _policy(cls) -> Policy:
         is_open = cls._access == "open"
-        rules = {
-            name: field.access == "open"
-            for name, field in cls._declared().items()
-            if field.access is not None and (field.access == "open") != is_open
-        }
+        declared = cls._rules(cls._declared().values())
+        rules = {name: rule for name, rule in declared.items() if rule != is_open}
         return Policy(is_open, tuple(sorted(rules.items())))
 
     def _parse(self, text: str) -> ObjectId:
@@ -182,11 +202,82 @@ class DModel:
         self._node.check_open()
         return self._node.view
 
-    def _commit(self, edit: Edit) -> None:
+    @property
+    def _open(self) -> Transaction | None:
+        """The transaction that this thread has open."""
+        return self._transactions.get(threading.get_ident()) if self._transactions else None
+
+    @property
+    def _shown(self) -> View:
+        """Registers as this thread is to see them."""
+        opened = self._open
+        return self._view if opened is None else opened.shown
+
+    @contextmanager
+    def _moment(self) -> Iterator[Collections]:
+        """Collections as this thread is to see them, all of one moment."""
+        opened = self._open
+        if opened is not None:
+            yield opened.collections
+            return
+        self._node.check_open()
+        snapshot = self._node.snapshot()
         try:
-            self._node.commit(self._object_id, edit, self._caller)
-        except InvalidEvent as error:
-            raise ValueError(str(error)) from error
+            yield Collections(snapshot)
+        finally:
+            snapshot.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Self]:
+        """As `dinemic.transaction`."""
+        if self._open is not None:
+            raise UsageError("a transaction of this handle is open in this thread already")
+        self._node.check_open()
+        opened = Transaction(self._node.pin(self._object_id))
+        thread = threading.get_ident()
+        self._transactions[thread] = opened
+        try:
+            yield self
+            with _as_value_error():
+                parts = opened.parts()
+        finally:
+            del self._transactions[thread]
+            opened.close()
+        if parts:
+            with _as_value_error():
+                self._node.commit(self._object_id, parts, self._caller, opened.heads)
+
+    def _values(self) -> AbstractContextManager[None]:
+        """Turns what breaks a rule of the format into a ValueError."""
+        return _as_value_error()
+
+    def _commit(self, edits: Edits) -> None:
+        """Make one event of edits, or add them to the transaction that is open."""
+        opened = self._open
+        with _as_value_error():
+            if opened is not None:
+                opened.add(edits)
+            else:
+                self._node.commit(self._object_id, edits, self._caller)
+
+    def _edit(self, make: Callable[[Collections], Sequence[Part]]) -> None:
+        """As `_commit`, of what `make` makes in view of the object; nothing if that is nothing."""
+        opened = self._open
+        if opened is not None:
+            with _as_value_error():
+                opened.add(make(opened.collections))
+            return
+
+        def edits() -> Sequence[Part]:
+            shown = Collections(self._node.view.rows)
+            shown.need(self._object_id)
+            made = make(shown)
+            if not made:
+                raise _NothingToDo
+            return made
+
+        with _as_value_error(), suppress(_NothingToDo):
+            self._node.commit(self._object_id, edits, self._caller)
 
     # -- identity -----------------------------------------------------------------------------
 
@@ -232,8 +323,9 @@ class DModel:
 
     def _field(self, key: str) -> DField:
         """The declared field of that name, bound; a plain one for a name not declared."""
-        declared = self._declared().get(key)
-        return (declared or DField(key)).__get__(self, type(self))
+        declared = self._declared().get(register.PREFIX + key)
+        field = declared if isinstance(declared, DField) else DField(key)
+        return field.__get__(self, type(self))
 
     def set(self, key: str, value: Value) -> None:
         """Write a field by name; one that is declared encrypted is sealed."""
@@ -249,7 +341,8 @@ class DModel:
 
     def keys(self) -> list[str]:
         """The names of the fields that have a value, sorted."""
-        return [stored.removeprefix(register.PREFIX) for stored in self._view.keys(self._object_id)]
+        shown = self._shown.keys(self._object_id)
+        return [stored.removeprefix(register.PREFIX) for stored in shown]
 
     def remove(self) -> None:
         """Remove the whole object, on every node."""
@@ -398,7 +491,7 @@ class DModel:
             UnknownObject, NotOwned: as for `DField.set`.
         """
         now = self._view.policy(self._object_id)
-        own = {name for name, field in self._declared().items() if field.access is not None}
+        own = set(self._rules(self._declared().values()))
         own |= {name for name, _ in now.fields}
         rules = {name: now.opens(name) for name in own}
         try:
@@ -424,6 +517,8 @@ class DModel:
     def _authorize(self, object_id: str, role: int, history: bool = True) -> None:
         if self._is_authorized(object_id, role):
             return
+        if self._open is not None:
+            raise UsageError("only fields are changed in a transaction: grant outside of it")
         found = self._view.find(self._object_id)  # if it is not here, `authorize` says so
         suite = SUITES[self._sealing] if found is None else found[1].suite
         grant = self._node.grant(self._parse(object_id), role, suite)
@@ -501,6 +596,19 @@ class DModel:
     def __repr__(self) -> str:
         caller = f" as {short(self._caller)}..." if self._caller else ""
         return f"<{self.get_model()} {short(self._object_id)}...{caller}>"
+
+
+class _NothingToDo(Exception):
+    """There is nothing to make an event of."""
+
+
+@contextmanager
+def _as_value_error() -> Iterator[None]:
+    """What breaks a rule of the format is the caller's value."""
+    try:
+        yield
+    except InvalidEvent as error:
+        raise ValueError(str(error)) from error
 
 
 def _is_open(access: object) -> bool:

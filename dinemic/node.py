@@ -22,14 +22,15 @@ from dinemic.gate import Gate
 from dinemic.guarding import Guarding
 from dinemic.intake import Intake
 from dinemic.keyring import Keyring
+from dinemic_engine.draft import Draft
 from dinemic_engine.errors import (
     NotLaunched,
     StoreError,
     UsageError,
 )
-from dinemic_engine.ids import short, to_text
+from dinemic_engine.ids import ObjectId, short, to_text
 from dinemic_engine.ranges import Bound, Fingerprint, Key
-from dinemic_engine.store import Store
+from dinemic_engine.store import Snapshot, Store
 
 if TYPE_CHECKING:
     from dinemic.net import Network, NetworkStatus
@@ -164,6 +165,18 @@ class Node:
                 "a forked child cannot use its parent's node: start children with 'spawn', "
                 "or fork before the first launch() or prepare()"
             )
+
+    def snapshot(self) -> Snapshot:
+        """The rows of this moment."""
+        return self._store.snapshot()
+
+    def pin(self, object_id: ObjectId) -> Draft:
+        """An event of an object in the making, on top of what is here now.
+
+        Raises:
+            UnknownObject: no such object here, or it was removed.
+        """
+        return Draft(self._store, object_id)
 
     # -- the network's side (Replica) -----------------------------------------------------------
 

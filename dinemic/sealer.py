@@ -17,12 +17,12 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final, Literal, TypeVar
+from typing import Final, Literal, TypeAlias, TypeVar
 
 from dinemic.keyring import Keyring, ObjectKeys
-from dinemic_engine import limits, sealing
+from dinemic_engine import canonical, limits, sealing
 from dinemic_engine.canonical import Sealed, Value
-from dinemic_engine.edits import Set
+from dinemic_engine.edits import Edit, sealing_path, value_in, with_sealed
 from dinemic_engine.errors import Unreadable
 from dinemic_engine.ids import AuthorId, ObjectId, short
 from dinemic_engine.keys import SigningKey
@@ -36,7 +36,6 @@ from dinemic_engine.ops import (
     Grant,
     Op,
 )
-from dinemic_engine.types import register
 from dinemic_engine.view import View
 
 Sealing = Literal["x25519", "hybrid"]
@@ -44,6 +43,9 @@ SUITES: Final[dict[Sealing, int]] = {"x25519": SUITE_X25519, "hybrid": SUITE_HYB
 """How the values of a model are sealed: hybrid is X25519 and ML-KEM-768 together."""
 
 _EPOCH_KEYS_REMEMBERED: Final = 4096
+_VALUES_REMEMBERED: Final = 16_384
+_REMEMBERED_BYTES_MAX: Final = 512
+"""Opened values kept in memory, and the longest of them: 8 MiB at most."""
 _EPOCHS_TRIED: Final = 8
 """The newest epochs looked at for one to use: writers who may not read each keep their own there,
 and make another when more of them write in turn."""
@@ -54,13 +56,14 @@ _Name = TypeVar("_Name")
 
 @dataclass(frozen=True, slots=True)
 class ToSeal:
-    """A SET whose value is sealed for the object's readers when the edit is committed."""
+    """An op whose value is sealed for the object's readers when the edit is committed."""
 
-    field: str
-    value: Value
+    op: Edit
 
 
-Edit = Sequence[Op | ToSeal]
+Part: TypeAlias = Op | ToSeal
+Edits: TypeAlias = Sequence[Part]
+"""What becomes one event."""
 
 
 class Sealer:
@@ -71,30 +74,32 @@ class Sealer:
         self._keyring = keyring
         self._made: dict[tuple[bytes, bytes], bytes] = {}
         self._opened: dict[tuple[bytes, bytes], bytes] = {}
+        self._values: dict[tuple[bytes, int, bytes], bytes] = {}
+        """Opened values, encoded, by event, op and reader."""
 
-    def events(self, object_id: ObjectId, edit: Edit, signer: SigningKey) -> list[list[Op]]:
-        """The ops of an edit, values sealed, with a new epoch in front if one is needed.
+    def events(self, object_id: ObjectId, edits: Edits, signer: SigningKey) -> list[list[Op]]:
+        """The ops of an edit, values sealed, with a new epoch behind if one is needed.
 
-        One event, but for an epoch of more readers than one EPOCH can name: those come first, one
-        to an event.
+        Behind, because ops point at each other by position. One event, but for an epoch of more
+        readers than one EPOCH can name: those come first, one to an event.
         """
         epoch: tuple[bytes, bytes] | None = None
-        before: list[list[Op]] = []
+        new: list[Epoch] = []
         ops: list[Op] = []
-        for part in edit:
+        for part in edits:
             if not isinstance(part, ToSeal):
                 ops.append(part)
                 continue
             if epoch is None:
                 commit, epoch_key, new = self._epoch(object_id, signer)
                 epoch = (commit, epoch_key)
-                if len(new) == 1:
-                    ops += new
-                else:
-                    before = [[op] for op in new]
-            path = register.stored_key(part.field)
+            path, value = sealing_path(part.op).encode(), value_in(part.op)
             salt = os.urandom(sealing.SALT_BYTES)
-            ops.append(Set(part.field, sealing.seal(object_id, path, *epoch, salt, part.value)))
+            sealed = sealing.seal(object_id, path, *epoch, salt, value)
+            ops.append(with_sealed(part.op, sealed))
+        if len(new) == 1:
+            return [[*ops, *new]]
+        before: list[list[Op]] = [[op] for op in new]
         return [*before, ops]
 
     def seal(
@@ -199,14 +204,33 @@ class Sealer:
         holder = self._view.holder(object_id, AuthorId(signer.public), READ)
         return self._keyring.get(holder.subject) if holder is not None else None
 
-    def open(self, object_id: ObjectId, stored: str, value: Sealed, keys: ObjectKeys) -> Value:
+    def open(
+        self,
+        object_id: ObjectId,
+        path: str,
+        value: Sealed,
+        keys: ObjectKeys,
+        made: tuple[bytes, int] | None = None,
+    ) -> Value:
         """The value inside `value`, as the holder of `keys` opens it (SEAL-2).
+
+        With `made`, the event and op that carry it, small ones are remembered: a set or a counter
+        opens all that it holds for every read.
 
         Raises:
             Unreadable: they open nothing.
         """
-        epoch_key = self._key(object_id, value.epoch, keys)
-        return sealing.unseal(object_id, stored.encode(), epoch_key, value)
+        if made is None or len(value.ciphertext) > _REMEMBERED_BYTES_MAX:
+            epoch_key = self._key(object_id, value.epoch, keys)
+            return sealing.unseal(object_id, path.encode(), epoch_key, value)
+        name = (*made, keys.signing.public)
+        spelled = self._values.get(name)
+        if spelled is None:
+            epoch_key = self._key(object_id, value.epoch, keys)
+            opened = sealing.unseal(object_id, path.encode(), epoch_key, value)
+            _remember(self._values, name, canonical.encode(opened), _VALUES_REMEMBERED)
+            return opened
+        return canonical.decode(spelled)
 
     def _key(self, object_id: ObjectId, commit: bytes, keys: ObjectKeys) -> bytes:
         """The key of an epoch as its recipient opens it, remembered."""
@@ -245,8 +269,10 @@ def _parts(readers: dict[AuthorId, bytes], count: int) -> Iterator[dict[AuthorId
         yield part
 
 
-def _remember(keys: dict[_Name, bytes], name: _Name, key: bytes) -> None:
-    """Add to a bounded memory of epoch keys."""
-    if len(keys) >= _EPOCH_KEYS_REMEMBERED:
-        keys.clear()
-    keys[name] = key
+def _remember(
+    known: dict[_Name, bytes], name: _Name, found: bytes, count: int = _EPOCH_KEYS_REMEMBERED
+) -> None:
+    """Add to a bounded memory."""
+    if len(known) >= count:
+        known.clear()
+    known[name] = found

@@ -11,8 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
 _log = logging.getLogger(__name__)
@@ -122,28 +121,3 @@ class Workers(Generic[_Key]):
                 if key in self._wanted:
                     self._put(key)
                 self._work_done.notify_all()
-
-
-class Turns:
-    """A lock for each name that is in use, and none for any other."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._turns: dict[bytes, tuple[threading.RLock, int]] = {}
-
-    @contextmanager
-    def of(self, name: bytes) -> Iterator[None]:
-        """Wait until nobody else is inside for that name; a thread that is may enter again."""
-        with self._lock:
-            turn, users = self._turns.get(name) or (threading.RLock(), 0)
-            self._turns[name] = (turn, users + 1)
-        try:
-            with turn:
-                yield
-        finally:
-            with self._lock:
-                turn, users = self._turns[name]
-                if users == 1:
-                    del self._turns[name]
-                else:
-                    self._turns[name] = (turn, users - 1)

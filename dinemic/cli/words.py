@@ -282,6 +282,6 @@ def object_name(view: View, object_id: ObjectId) -> str:
     return db_id(found[1].model, object_id) if found else to_text(object_id)
 
 
-def plural(count: int, noun: str) -> str:
-    """For example ``1 object``, ``2 objects``."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+def plural(count: int, noun: str, several: str = "") -> str:
+    """For example ``1 object``, ``2 objects``; `several` where an s does not do."""
+    return f"{count} {noun if count == 1 else several or noun + 's'}"

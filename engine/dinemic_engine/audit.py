@@ -40,8 +40,9 @@ from dinemic_engine.ids import ID_BYTES, ObjectId, short
 from dinemic_engine.ops import Create
 from dinemic_engine.ranges import id_term
 from dinemic_engine.store import Store, keyspace
-from dinemic_engine.store.keyspace import Tip
+from dinemic_engine.store.keyspace import VOID, Sums, Tip
 from dinemic_engine.store.memory import MemoryStore
+from dinemic_engine.store.overlay import Readable
 
 _OF_OBJECT: Final = b"EHCVJURWXGKkYDPQAZSrstuxzvwydbiehN"
 """Letters of the rows whose key goes on with the object's number; events come first."""
@@ -108,7 +109,7 @@ class _Audit:
         self._objects: dict[int, tuple[ObjectId, str]] = {}
         """Object number to id and model, as the events tell."""
         self._model_numbers: dict[str, int | None] = {}
-        self._sums: dict[str, tuple[int, int]] = {}
+        self._sums: dict[str, Sums] = {}
         self._digests: dict[ObjectId, bytes] = {}
 
     def run(self) -> AuditReport:
@@ -267,9 +268,14 @@ class _Audit:
             self._findings.add("arrival", "is there, and never arrived", object_id, event_id)
         return arrival
 
-    def _sum(self, model: str, event_id: bytes) -> None:
-        count, total = self._sums.get(model, (0, 0))
-        self._sums[model] = (count + 1, (total + id_term(event_id)) % (1 << 256))
+    def _sum(self, model: str, event_id: bytes, *, effective: bool) -> None:
+        sums, term = self._sums.get(model, keyspace.NO_SUMS), id_term(event_id)
+        self._sums[model] = Sums(
+            sums.events + 1,
+            (sums.total + term) % (1 << 256),
+            sums.effective + effective,
+            (sums.effective_total + effective * term) % (1 << 256),
+        )
 
     def _check_order(
         self,
@@ -341,7 +347,13 @@ class _Audit:
                 counts = folded.store.get(_folded_range_key(event)) if folded.complete else value
                 self._findings.compare(key, value, counts, event.object)
                 if counts is not None:
-                    self._sum(model, event.id)
+                    self._sum(model, event.id, effective=self._has_effect(event, folded))
+
+    def _has_effect(self, event: Event, folded: Folded) -> bool:
+        """By the fold, or where that could not judge all of its object, by the event's row."""
+        rows: Readable = folded.store if folded.complete else self._store
+        place = rows.get(keyspace.place_key(event.id))
+        return place is not None and not keyspace.unpack_place(place).flags & VOID
 
     def _model_number(self, model: str) -> int | None:
         """The local number of a model, reported once if it has none."""
@@ -377,7 +389,7 @@ class _Audit:
                     continue  # None: an object without a genesis, which is reported
             self._findings.add("range", f"{name_of(key)} is of no event", None, event_id)
         expected = {
-            keyspace.fingerprint_key(no): keyspace.pack_sum(*self._sums.get(name, (0, 0)))
+            keyspace.fingerprint_key(no): self._sums.get(name, keyspace.NO_SUMS).pack()
             for no, name in models.items()
         }
         found = dict(self._scan("F"))

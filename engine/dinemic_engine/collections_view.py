@@ -11,12 +11,16 @@ from typing import NamedTuple
 
 from dinemic_engine import canonical, log
 from dinemic_engine.canonical import Sealed, Value
-from dinemic_engine.edits import CounterAdd, DictSet, Made
-from dinemic_engine.ids import EventId
+from dinemic_engine.edits import CounterAdd, DictSet, Element, ListSet, Made, Span
+from dinemic_engine.errors import UnknownObject
+from dinemic_engine.ids import EventId, short
+from dinemic_engine.limits import KEY_BYTES_MAX
 from dinemic_engine.store import keyspace
 from dinemic_engine.store.keyspace import AUTHORIZED, Written
 from dinemic_engine.store.overlay import Readable
-from dinemic_engine.types import counter, mapping, members
+from dinemic_engine.types import counter, list_reading, mapping, members, sequence
+from dinemic_engine.types.list_reading import Item
+from dinemic_engine.types.runs import DRAFT
 from dinemic_engine.view import Reading
 
 
@@ -50,8 +54,19 @@ class Collections:
         row = self._rows.get(keyspace.object_row_key(no))
         return no if row is not None and keyspace.unpack_object(row).is_there else None
 
+    def need(self, object_id: bytes) -> int:
+        """The local number of an object.
+
+        Raises:
+            UnknownObject: it is not here, or was removed.
+        """
+        no = self._no(object_id)
+        if no is None:
+            raise UnknownObject(f"no object {short(object_id)}... is here")
+        return no
+
     def fields(self, object_id: bytes) -> list[str]:
-        """The stored keys of the dicts, counters and sets that have something in them, sorted."""
+        """The stored keys of the lists, dicts, counters and sets with something in them, sorted."""
         no = self._no(object_id)
         if no is None:
             return []
@@ -62,14 +77,55 @@ class Collections:
         prefix = keyspace.of_object(b"u", no)
         for key, _ in self._rows.scan(prefix, keyspace.after(prefix)):
             found.add(key[len(prefix) :].partition(b"\0")[0].decode())
+        for stored in sequence.fields(self._rows, no):
+            if list_reading.length(self._rows, no, stored):
+                found.add(stored.decode())
         return sorted(found)
+
+    # -- lists --------------------------------------------------------------------------------
+
+    def list_length(self, object_id: bytes, stored: str) -> int:
+        """How many elements a list has."""
+        no = self._no(object_id)
+        return 0 if no is None else list_reading.length(self._rows, no, stored.encode())
+
+    def item(self, object_id: bytes, stored: str, index: int) -> Item | None:
+        """The element of a list at an index from 0, or None."""
+        no = self._no(object_id)
+        return None if no is None else list_reading.at(self._rows, no, stored.encode(), index)
+
+    def items(
+        self, object_id: bytes, stored: str, start: int = 0, stop: int | None = None
+    ) -> Iterator[Item]:
+        """The elements of a list from index `start` to before `stop`."""
+        no = self._no(object_id)
+        if no is not None:
+            yield from list_reading.items(self._rows, no, stored.encode(), start, stop)
+
+    def place(self, object_id: bytes, stored: str, index: int) -> tuple[Element | None, bool]:
+        """(parent, right) for a LIST_INSERT at an index."""
+        no = self.need(object_id)
+        return list_reading.place_for_insert(self._rows, no, stored.encode(), index)
+
+    def spans(self, object_id: bytes, stored: str, start: int, stop: int) -> tuple[Span, ...]:
+        """The elements from index `start` to before `stop`, as a LIST_DELETE names them."""
+        no = self.need(object_id)
+        return list_reading.spans_for(self._rows, no, stored.encode(), start, stop)
+
+    def element_conflicts(self, object_id: bytes, stored: str, element: Element) -> list[Reading]:
+        """The LIST_SETs of an element that no other had seen, the winner first."""
+        no = self.need(object_id)
+        found = list_reading.conflicts(self._rows, no, stored.encode(), element)
+        return [self._reading_at(no, *at) for at in found]
 
     # -- dicts --------------------------------------------------------------------------------
 
     def entry(self, object_id: bytes, stored: str, key: str) -> Reading | None:
         """The value of a dict's key, or None."""
         no = self._no(object_id)
-        written = None if no is None else mapping.read(self._rows, no, stored.encode(), key)
+        if no is None or len(key) > KEY_BYTES_MAX:  # longer than any key is
+            return None
+        written = mapping.read(self._rows, no, stored.encode(), key)
         return None if written is None or written.deleted else _reading(written)
 
     def entries(
@@ -92,8 +148,8 @@ class Collections:
     def _reading_at(self, no: int, t: int, event_id: bytes, op: int) -> Reading:
         written = log.event_at(self._rows, no, t, event_id).ops[op]
         authorized = bool(log.place_of(self._rows, event_id).flags & AUTHORIZED)
-        value = written.value if isinstance(written, DictSet) else None
-        deleted = not isinstance(written, DictSet)
+        deleted = not isinstance(written, DictSet | ListSet)
+        value = written.value if isinstance(written, DictSet | ListSet) else None
         return Reading(value, deleted, EventId(event_id), t, op, authorized)
 
     def length(self, object_id: bytes, stored: str) -> int:
@@ -126,14 +182,19 @@ class Collections:
         if no is None:
             return None
         found = members.contains(self._rows, no, stored.encode(), canonical.encode(value))
-        return None if found is None else MemberReading(value, found.adds)
+        return None if found is None else MemberReading(value, _named(found.adds))
 
     def members(self, object_id: bytes, stored: str) -> Iterator[MemberReading]:
         """The values of a set, sealed ones as they stand, in an order that is the same anywhere."""
         no = self._no(object_id)
         if no is not None:
             for value, adds in members.members(self._rows, no, stored.encode()):
-                yield MemberReading(canonical.decode_untrusted(value), adds)
+                yield MemberReading(canonical.decode_untrusted(value), _named(adds))
+
+
+def _named(adds: tuple[Made, ...]) -> tuple[Made, ...]:
+    """Adds as ops name them: those of a draft are of the event that has no id yet."""
+    return tuple([Made(b"", add.op) if add.event == DRAFT.id else add for add in adds])
 
 
 def _reading(written: Written) -> Reading:

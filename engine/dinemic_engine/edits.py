@@ -15,8 +15,8 @@ event that inserts it the id is not known yet, so there the event is null.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, TypeAlias, cast
 
 from dinemic_engine import limits
@@ -242,6 +242,39 @@ _PREFIXES: Final[dict[type, str]] = {
 def stored_key(edit: Edit) -> str:
     """What an edit changes is called in rows, listeners and listings: ``list_albums``."""
     return _PREFIXES[type(edit)] + edit.field
+
+
+def sealing_path(edit: Edit) -> str:
+    """What a value is sealed to, so that it opens nowhere else (SEAL-5): ``dict_notes/key``."""
+    return f"{stored_key(edit)}/{edit.key}" if isinstance(edit, DictSet) else stored_key(edit)
+
+
+def carries_value(edit: Edit) -> bool:
+    """Whether the op gives a value, which may be sealed."""
+    return type(edit) in _CARRIES
+
+
+def value_in(edit: Edit) -> Value | None:
+    """The value an op carries; of a LIST_INSERT the array of them, of a deletion None."""
+    name = _CARRIES.get(type(edit))
+    return None if name is None else cast("Value", getattr(edit, name))
+
+
+def with_sealed(edit: Edit, value: Sealed) -> Edit:
+    """The op with `value` in place of the one it carries."""
+    return replace(edit, **{_CARRIES[type(edit)]: value})
+
+
+def named_events(edit: object) -> Iterator[bytes]:
+    """The ids of the events an op points at, its own left out."""
+    match edit:
+        case ListInsert(parent=Element(event=event)) | ListSet(element=Element(event=event)):
+            if event:
+                yield event
+        case ListDelete(spans=spans):
+            yield from {span.first.event for span in spans if span.first.event}
+        case SetRemove(adds=adds):
+            yield from {add.event for add in adds if add.event}
 
 
 def sealed_in(edit: object) -> Sealed | None:

@@ -44,6 +44,9 @@ class Event:
     ops: tuple[Op, ...]
     raw: bytes
 
+    def __hash__(self) -> int:  # the values in ops need not be hashable
+        return hash(self.id)
+
     @property
     def is_genesis(self) -> bool:
         """Whether this event begins its object (EV-5)."""

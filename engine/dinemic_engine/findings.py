@@ -110,7 +110,9 @@ def _event_of(key: bytes, expected: bytes | None) -> bytes | None:
             return key[1:]
         case b"T":
             return key[13:]
-        case b"W" | b"G" | b"K" | b"Y" | b"P" | b"Q" | b"Z" | b"y" | b"s" | b"u" | b"x" | b"z" | b"h":
+        case (
+            b"W" | b"G" | b"K" | b"Y" | b"P" | b"Q" | b"Z" | b"y" | b"s" | b"u" | b"x" | b"z" | b"h"
+        ):
             return key[-34:-2]
         case b"X" | b"v" | b"w":
             return key[-32:]

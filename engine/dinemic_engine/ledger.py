@@ -18,10 +18,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Container, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dinemic_engine import access, guards, log, order, state, verdicts, vetoes
-from dinemic_engine.edits import sealed_in
+from dinemic_engine.edits import named_events, sealed_in
 from dinemic_engine.errors import BrokenChain, InvalidEvent, Reason, StoreCorrupt, UnknownObject
 from dinemic_engine.event import Event, open_envelope_untrusted, sign_event
 from dinemic_engine.guards import Asked
@@ -42,7 +42,7 @@ from dinemic_engine.outcomes import (
 )
 from dinemic_engine.ranges import id_term
 from dinemic_engine.store import Store, keyspace
-from dinemic_engine.store.keyspace import AUTHORIZED, VOID, Head, ObjectRow, Place, Tip
+from dinemic_engine.store.keyspace import AUTHORIZED, VOID, Head, ObjectRow, Place, Sums, Tip
 from dinemic_engine.store.overlay import Overlay, Readable, Recent
 from dinemic_engine.types.change import Change
 from dinemic_engine.vetoes import Veto
@@ -60,11 +60,8 @@ class Proposal:
     """Objects whose inert events are not counted; None is all."""
     withhold: Withhold | None = None
     watched: bool = False
-
-    @property
-    def admitted(self) -> list[Admitted]:
-        """The events that `accept` would let in, in the order given."""
-        return [outcome for outcome in self.outcomes if type(outcome) is Admitted]
+    admitted: list[Admitted] = field(default_factory=list)
+    """The events that `accept` would let in, in the order they were judged: parents first."""
 
 
 class Ledger:
@@ -95,9 +92,14 @@ class Ledger:
     # -- draft --------------------------------------------------------------------------------
 
     def draft(
-        self, object_id: ObjectId | None, ops: Sequence[Op], key: SigningKey, now_us: int
+        self,
+        object_id: ObjectId | None,
+        ops: Sequence[Op],
+        key: SigningKey,
+        now_us: int,
+        on: Sequence[Head] | None = None,
     ) -> Event:
-        """A signed event on top of what is here (ORD-2); nothing is written.
+        """A signed event on top of what is here (ORD-2), or of the heads `on`; nothing is written.
 
         Raises:
             UnknownObject: no such object here, or it was removed.
@@ -106,7 +108,7 @@ class Ledger:
         if object_id is None:
             return sign_event(key, None, now_us, (), ops)
         no = self.need(object_id)
-        heads = keyspace.unpack_heads(self._rows.get(keyspace.heads_key(no)) or b"")
+        heads = log.heads(self._rows, no) if on is None else list(on)
         if len(heads) > PARENTS_MAX:
             heads = self._chosen(no, heads, AuthorId(key.public), ops)
         t = order.next_t(now_us, [head.t for head in heads])
@@ -117,20 +119,24 @@ class Ledger:
     ) -> list[Head]:
         """As many heads as one event can name; the others merge with the next.
 
-        The newest, but first those that what the author may do rests on: a grant of each role, and
-        the epochs `ops` seal under. Else many heads by others would keep an author from using them.
+        The newest, but first those that what the author does rests on: a grant of each role, the
+        epochs `ops` seal under, the events they point at. Else many heads by others would keep an
+        author from using them.
         """
+        row = _object_row(self._rows, no)
         newest_first = sorted(heads, reverse=True)
         needed: list[tuple[int, int]] = []
         for commit in sorted({value.epoch for op in ops if (value := sealed_in(op)) is not None}):
-            made = state.made_at(self._rows, no, commit)
+            made = state.made_at(self._rows, row, no, commit)
             if made is not None:
                 needed.append((made.chain, made.seq))
-        row = _object_row(self._rows, no)
         for role in ROLES:
             grant = access.holder(self._rows, row, no, author, role)
             if grant is not None:
                 needed.append((grant.act.chain, grant.act.seq))
+        for event_id in sorted({each for op in ops for each in named_events(op)}):
+            place = log.place_of(self._rows, event_id)
+            needed.append((place.chain, place.seq))
         chosen: list[Head] = []
         for chain, seq in needed:
             covering = [head for head in newest_first if self._covers(no, head, chain, seq)]
@@ -142,6 +148,11 @@ class Ledger:
     def _covers(self, no: int, head: Head, chain: int, seq: int) -> bool:
         place = Place(no, head.t, head.chain, head.seq, head.base, 0)
         return log.covers(self._rows, place, chain, seq)
+
+    def head(self, event_id: EventId) -> Head:
+        """An admitted event as a head, to draft on."""
+        place = log.place_of(self._rows, event_id)
+        return Head(place.t, event_id, place.chain, place.seq, place.base)
 
     def need(self, object_id: ObjectId) -> int:
         """The local number of an object that can be written to.
@@ -223,9 +234,13 @@ class Ledger:
         if missing:
             return Orphan(event, tuple(missing))
         try:
-            return self._admit(proposal, event, parents) or Surplus(event)
+            admitted = self._admit(proposal, event, parents)
         except InvalidEvent as error:
             return Refused(event, error)
+        if admitted is None:
+            return Surplus(event)
+        proposal.admitted.append(admitted)
+        return admitted
 
     def _admit(self, proposal: Proposal, event: Event, parents: list[Place]) -> Admitted | None:
         """Check T1 and put the event's rows into the proposal; None if it is surplus.
@@ -279,6 +294,8 @@ class Ledger:
             self._recount(proposal, row.model_no, key, -1)
         for key in changes.revived:
             self._recount(proposal, row.model_no, key, +1)
+        for event_id, by in changes.turned:
+            self._add_to_sums(proposal, row.model_no, event_id, 0, by)
         if changes.row is not row or not parents:
             rows.rows[keyspace.object_row_key(no)] = changes.row.pack()
         inert = bool(changes.inert) and (event.t, event.id) in changes.inert
@@ -352,19 +369,33 @@ class Ledger:
         rows[keyspace.arrival_key(seq)] = arrival
         rows[keyspace.event_key(place.no, event.t, event.id)] = event.raw
         rows[keyspace.place_key(event.id)] = place.pack()
-        self._recount(proposal, model_no, (event.t, event.id), +1)
+        effective = not place.flags & VOID
+        self._recount(proposal, model_no, (event.t, event.id), +1, effective=effective)
 
     def _recount(
-        self, proposal: Proposal, model_no: int, order: tuple[int, bytes], by: int
+        self,
+        proposal: Proposal,
+        model_no: int,
+        order: tuple[int, bytes],
+        by: int,
+        *,
+        effective: bool = False,
     ) -> None:
         """Let an event count in its model's reconciled set (+1), or not (-1)."""
-        rows = proposal.rows
-        rows.rows[keyspace.range_key(model_no, *order)] = b"" if by > 0 else None
+        proposal.rows.rows[keyspace.range_key(model_no, *order)] = b"" if by > 0 else None
+        self._add_to_sums(proposal, model_no, order[1], by, by if effective else 0)
+
+    def _add_to_sums(
+        self, proposal: Proposal, model_no: int, event_id: bytes, by: int, effective_by: int
+    ) -> None:
         key = keyspace.fingerprint_key(model_no)
-        value = rows.get(key)
-        count, total = (0, 0) if value is None else keyspace.unpack_sum(value)
-        total = (total + by * id_term(order[1])) % (1 << 256)
-        rows.rows[key] = keyspace.pack_sum(count + by, total)
+        sums, term = keyspace.unpack_sums(proposal.rows.get(key)), id_term(event_id)
+        proposal.rows.rows[key] = Sums(
+            sums.events + by,
+            (sums.total + by * term) % (1 << 256),
+            sums.effective + effective_by,
+            (sums.effective_total + effective_by * term) % (1 << 256),
+        ).pack()
 
     # -- guards -------------------------------------------------------------------------------
 

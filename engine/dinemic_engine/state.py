@@ -28,6 +28,7 @@ from dinemic_engine.store import keyspace
 from dinemic_engine.store.keyspace import VOID, ObjectRow, Place, Sealing
 from dinemic_engine.store.overlay import Overlay, Readable
 from dinemic_engine.types import Change, digest_items, type_of
+from dinemic_engine.vetoes import is_withheld
 
 # -- facts ----------------------------------------------------------------------------------------
 
@@ -162,7 +163,7 @@ def advance(
             kind = type_of(op)
             kind.advance(rows, place, event, index, op, seen, authorized=authorized)
         elif isinstance(op, Epoch):
-            _move_epoch(rows, place.no, event, index, op, joins=True)
+            _move_epoch(rows, row, place.no, event, index, op, joins=True)
         elif isinstance(op, Remove):
             rows.rows[keyspace.remove_key(place.no, event.t, event.id)] = b""
             row = _settle_removal(rows, row, place.no)
@@ -179,7 +180,7 @@ def retract(
         if isinstance(op, EDITS):
             type_of(op).retract(rows, place, event, index, op, seen)
         elif isinstance(op, Epoch):
-            _move_epoch(rows, place.no, event, index, op, joins=False)
+            _move_epoch(rows, row, place.no, event, index, op, joins=False)
         elif isinstance(op, Remove):
             rows.rows[keyspace.remove_key(place.no, event.t, event.id)] = None
             row = _settle_removal(rows, row, place.no)
@@ -187,12 +188,12 @@ def retract(
 
 
 def _move_epoch(
-    rows: Overlay, no: int, event: Event, index: int, op: Epoch, *, joins: bool
+    rows: Overlay, row: ObjectRow, no: int, event: Event, index: int, op: Epoch, *, joins: bool
 ) -> None:
     """Count an EPOCH op among the effective ones of its epoch, or no longer; find the newest."""
     own = (event.t, event.id, index)
     prefix = keyspace.epochs_prefix(no, op.commit)
-    others = next(_effective(rows, prefix, own), None)
+    others = next(_effective(rows, row, prefix, own), None)
     together = own if others is None else min(own, others)
     before, after = (others, together) if joins else (together, others)
     recipients = bytes(32)
@@ -205,7 +206,7 @@ def _move_epoch(
     if after is not None:
         for reader, _ in op.recipients:
             having = keyspace.having_prefix(no, reader, op.commit)
-            if next(_effective(rows, having, own), None) is None:
+            if next(_effective(rows, row, having, own), None) is None:
                 recipients = reader_sum(recipients, reader, leaves=not joins)
         key = keyspace.act_key(keyspace.of_object(b"Z", no), *after)
         rows.rows[key] = op.commit + recipients
@@ -215,7 +216,7 @@ def _move_epoch(
 
 
 def _effective(
-    rows: Readable, prefix: bytes, but: tuple[int, bytes, int]
+    rows: Readable, row: ObjectRow, prefix: bytes, but: tuple[int, bytes, int]
 ) -> Iterator[tuple[int, bytes, int]]:
     """(t, id, op) of the effective EPOCH ops below a ``P`` or ``Q`` prefix, in order, but one.
 
@@ -224,8 +225,10 @@ def _effective(
     for key, value in rows.scan(prefix, keyspace.after(prefix)):
         order = keyspace.write_key_order(key)
         recipient = keyspace.unpack_act(key, value)[1] != b"\0"
-        if order != but and recipient and not log.place_of(rows, order[1]).flags & VOID:
-            yield order
+        if order != but and recipient:
+            place = log.place_of(rows, order[1])
+            if not place.flags & VOID and not is_withheld(rows, row, place.no, *order[:2]):
+                yield order
 
 
 def epochs_in_force(
@@ -237,16 +240,16 @@ def epochs_in_force(
         yield keyspace.write_key_order(key), value[:32], value[32:]
 
 
-def made_at(rows: Readable, no: int, commit: bytes) -> Place | None:
+def made_at(rows: Readable, row: ObjectRow, no: int, commit: bytes) -> Place | None:
     """Where the first effective EPOCH of an epoch lies; None if there is none."""
-    first = next(_effective(rows, keyspace.epochs_prefix(no, commit), (0, b"", 0)), None)
+    first = next(_effective(rows, row, keyspace.epochs_prefix(no, commit), (0, b"", 0)), None)
     return None if first is None else log.place_of(rows, first[1])
 
 
-def has_epoch(rows: Readable, no: int, reader: bytes, commit: bytes) -> bool:
+def has_epoch(rows: Readable, row: ObjectRow, no: int, reader: bytes, commit: bytes) -> bool:
     """Whether an effective EPOCH seals the key of an epoch for `reader`."""
     prefix = keyspace.having_prefix(no, reader, commit)
-    return next(_effective(rows, prefix, (0, b"", 0)), None) is not None
+    return next(_effective(rows, row, prefix, (0, b"", 0)), None) is not None
 
 
 def _settle_removal(rows: Overlay, row: ObjectRow, no: int) -> ObjectRow:

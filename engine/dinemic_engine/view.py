@@ -23,7 +23,7 @@ from dinemic_engine.limits import T_US_MAX
 from dinemic_engine.ops import ROLES, Epoch, Policy
 from dinemic_engine.ranges import HIGHEST, LOWEST, Bound, Fingerprint, Key
 from dinemic_engine.readers import Having
-from dinemic_engine.store import Store, keyspace
+from dinemic_engine.store import keyspace
 from dinemic_engine.store.keyspace import (
     AUTHORIZED,
     CLOSED,
@@ -135,7 +135,7 @@ class Because:
 class View:
     """Reads over one store. Object ids are raw bytes; stored keys are text such as value_name."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Readable) -> None:
         self._store = store
 
     @property
@@ -365,13 +365,13 @@ class View:
 
     def has_epoch(self, object_id: bytes, reader: AuthorId, commit: bytes) -> bool:
         """Whether the key of an epoch was sealed for `reader`, by an event that stands."""
-        no, _ = self.need(object_id)
-        return state.has_epoch(self._store, no, reader, commit)
+        no, row = self.need(object_id)
+        return state.has_epoch(self._store, row, no, reader, commit)
 
     def is_since_revocations(self, object_id: bytes, commit: bytes) -> bool:
         """Whether who made an epoch knew of everybody revoked since that we know of (SEAL-3)."""
         no, row = self.need(object_id)
-        made = state.made_at(self._store, no, commit)
+        made = state.made_at(self._store, row, no, commit)
         return made is None or access.knows_all_ends(self._store, row, made)
 
     def is_for_readers_only(self, object_id: bytes, commit: bytes, author: AuthorId) -> bool:
@@ -471,8 +471,15 @@ class View:
         """The models with at least one event, sorted."""
         return [key[1:].decode("ascii") for key, _ in self._store.scan(b"M", b"N")]
 
-    def fingerprint(self, model: str, lower: Bound = LOWEST, upper: Bound = HIGHEST) -> Fingerprint:
-        """Count and sum over a model's events in a range (REC-2).
+    def fingerprint(
+        self,
+        model: str,
+        lower: Bound = LOWEST,
+        upper: Bound = HIGHEST,
+        *,
+        effective: bool = False,
+    ) -> Fingerprint:
+        """Count and sum over a model's events in a range (REC-2), or over the effective ones.
 
         The whole model is one look-up; a part of it is counted row by row.
         """
@@ -481,27 +488,34 @@ class View:
             return Fingerprint(0, 0)
         model_no = keyspace.unpack_u32(value)
         if lower == LOWEST and upper == HIGHEST:
-            stored = self._store.get(keyspace.fingerprint_key(model_no))
-            return Fingerprint(*keyspace.unpack_sum(stored)) if stored else Fingerprint(0, 0)
-        return Fingerprint.of(event_id for _, event_id in self._range(model_no, lower, upper))
+            sums = keyspace.unpack_sums(self._store.get(keyspace.fingerprint_key(model_no)))
+            return Fingerprint(*(sums[2:] if effective else sums[:2]))
+        keys = self._range(model_no, lower, upper, effective=effective)
+        return Fingerprint.of(event_id for _, event_id in keys)
 
-    def range_keys(self, model: str, lower: Bound, upper: Bound, limit: int) -> list[Key]:
-        """Up to `limit` (t, id) of a model's events in a range, ascending."""
+    def range_keys(
+        self, model: str, lower: Bound, upper: Bound, limit: int, *, effective: bool = False
+    ) -> list[Key]:
+        """Up to `limit` (t, id) of a model's events in a range, or effective ones, ascending."""
         value = self._store.get(keyspace.model_key(model))
         if value is None:
             return []
         found: list[Key] = []
-        for key in self._range(keyspace.unpack_u32(value), lower, upper):
+        for key in self._range(keyspace.unpack_u32(value), lower, upper, effective=effective):
             if len(found) >= limit:
                 break
             found.append(key)
         return found
 
-    def _range(self, model_no: int, lower: Bound, upper: Bound) -> Iterator[Key]:
+    def _range(
+        self, model_no: int, lower: Bound, upper: Bound, *, effective: bool
+    ) -> Iterator[Key]:
         start = keyspace.range_key(model_no, *lower)
         end = keyspace.range_key(model_no, *upper)
         for key, _ in self._store.scan(start, end):
-            yield keyspace.range_key_order(key)
+            order = keyspace.range_key_order(key)
+            if not effective or not log.place_of(self._store, order[1]).flags & VOID:
+                yield order
 
 
 def load(raw: bytes) -> Event:

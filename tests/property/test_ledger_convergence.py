@@ -17,8 +17,10 @@ from dinemic_engine.outcomes import Admitted, Duplicate, Orphan, Refused
 from dinemic_engine.ranges import Fingerprint
 from dinemic_engine.store import keyspace
 from dinemic_engine.store.memory import MemoryStore
+from reference import lists
 from support.graphs import FIELDS, NOW, SEEDS, Site, delivery, histories, portable
 from support.judged import Judged
+from support.list_rows import seen_by
 
 EVERYTHING = (0, b""), (1 << 63, b""), 1 << 30
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -71,8 +73,12 @@ def agrees(site: Site, judged: Judged, object_id: bytes) -> None:
     found = site.view.find(object_id)
     assert found is not None
     assert bool(found[1].removed_by) is judged.removed(object_id)
+    own = [event for event in judged.admitted.values() if event.object == object_id]
+    standing = [event for event in own if judged.verdict(event.id) != "void"]
     visible = []
     for name in FIELDS:
+        seen = seen_by(site.store, found[0], f"list_{name}".encode())
+        assert seen == lists.values(own, standing, name)
         stored = f"value_{name}"
         reading = site.view.read(object_id, stored)
         winner = judged.winner(object_id, name)
@@ -179,6 +185,12 @@ def test_range_fingerprints_count_what_the_range_holds(
     inside = [key for key in keys if low <= key < high]
     assert site.view.fingerprint("M0", low, high) == Fingerprint.of(at for _, at in inside)
     assert site.view.range_keys("M0", low, high, 5) == inside[:5]
+    standing = [key for key in inside if judged.verdict(key[1]) != "void"]
+    found = site.view.fingerprint("M0", low, high, effective=True)
+    assert found == Fingerprint.of(at for _, at in standing)
+    assert site.view.range_keys("M0", low, high, 5, effective=True) == standing[:5]
+    whole = Fingerprint.of(at for _, at in keys if judged.verdict(at) != "void")
+    assert site.view.fingerprint("M0", effective=True) == whole
 
 
 @given(histories(), SEEDS)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
+from dinemic_engine.canonical import Sealed
 from dinemic_engine.edits import Element, ListDelete, ListInsert, ListSet
 from dinemic_engine.event import Event
 
@@ -40,10 +41,10 @@ def order(events: Iterable[Event], field: str = "a") -> list[Element]:
         if entered:
             found.append(element)
             continue
-        todo += [(child, False) for child in reversed(sorted(right[element]))]
+        todo += [(child, False) for child in sorted(right[element], reverse=True)]
         if element != ROOT:
             todo.append((element, True))
-        todo += [(child, False) for child in reversed(sorted(left[element]))]
+        todo += [(child, False) for child in sorted(left[element], reverse=True)]
     return found
 
 
@@ -59,7 +60,9 @@ def values(
             match op:
                 case ListInsert(field=name, count=count) if name == field:
                     for at in range(count):
-                        alive[Element(event.id, index, at)] = op.values[at]  # type: ignore[index]
+                        sealed = isinstance(op.values, Sealed)
+                        value = (op.values, at) if sealed else op.values[at]
+                        alive[Element(event.id, index, at)] = value
                 case ListDelete(field=name, spans=spans) if name == field:
                     for first, length in spans:
                         element = named(event, first)
@@ -76,3 +79,41 @@ def values(
 
 def _last(written: Mapping[tuple[int, bytes, int], object]) -> object:
     return written[max(written)]
+
+
+def is_admissible(event: Event, index: int, past: Mapping[bytes, Event]) -> bool:
+    """TYPE-1 for one op of a list: what it names is there, and an insert takes a free side."""
+    op = event.ops[index]
+    match op:
+        case ListSet():
+            return _reaches(event, index, past, op.element, 1)
+        case ListDelete():
+            return all(_reaches(event, index, past, *span) for span in op.spans)
+        case ListInsert(parent=parent):
+            if parent is not None and not _reaches(event, index, past, parent, 1):
+                return False
+            if parent is not None and op.right and _reaches(event, index, past, parent, 2):
+                return False  # the run goes on to the right of it
+            side = (op.field, parent and named(event, parent), op.right)
+            taken = [
+                (other.field, other.parent and named(by, other.parent), other.right)
+                for by in (*past.values(), event)
+                for other in by.ops
+                if isinstance(other, ListInsert) and other is not op
+            ]
+            return side not in taken
+    return True
+
+
+def _reaches(
+    event: Event, index: int, past: Mapping[bytes, Event], element: Element, length: int
+) -> bool:
+    """Whether `length` elements from `element` on were inserted into the field of an op."""
+    ops = past[element.event].ops if element.event in past else ()
+    if not element.event:
+        ops = event.ops[:index]
+    made = ops[element.op] if element.op < len(ops) else None
+    field = event.ops[index].field  # type: ignore[union-attr]
+    if not isinstance(made, ListInsert) or made.field != field:
+        return False
+    return element.at + length <= made.count

@@ -46,6 +46,8 @@ from dinemic_engine.store.memory import MemoryStore
 from dinemic_engine.view import View
 from dinemic_engine.waiting import Waiting
 from support.judged import Judged
+from support.list_edits import list_edit
+from support.list_rows import everything
 
 T = 1_700_000_000_000_000
 """When histories begin. `NOW` is late enough for none of their events to be held."""
@@ -199,7 +201,22 @@ def portable(store: Store) -> dict[tuple[object, ...], object]:
         match letter:
             case b"L" | b"C" | b"V" | b"J" | b"k" | b"m":
                 continue
-            case b"E" | b"R" | b"S" | b"D" | b"X" | b"Z" | b"A" | b"v" | b"w" | b"r" | b"t" | b"u" | b"x" | b"z":
+            case (
+                b"E"
+                | b"R"
+                | b"S"
+                | b"D"
+                | b"X"
+                | b"Z"
+                | b"A"
+                | b"v"
+                | b"w"
+                | b"r"
+                | b"t"
+                | b"u"
+                | b"x"
+                | b"z"
+            ):
                 found[letter, objects[number], key[5:]] = value
             case b"W" | b"s" | b"y":
                 found[letter, objects[number], key[5:]] = None
@@ -213,6 +230,14 @@ def portable(store: Store) -> dict[tuple[object, ...], object]:
                 )
                 for _, order in rows:
                     found[letter, objects[number], order] = None
+            case b"d" | b"b" | b"i":
+                stored, _, rest = key[5:].partition(b"\0")
+                if (
+                    letter == b"d" and not rest
+                ):  # shape and places of a list, as what they stand for
+                    found[letter, objects[number], stored] = everything(store, number, stored)
+            case b"e" | b"h":
+                found[letter, objects[number], key[5:]] = value if letter == b"e" else None
             case b"H":
                 heads = {(head.t, head.id) for head in keyspace.unpack_heads(value)}
                 found[letter, objects[number]] = heads
@@ -255,7 +280,7 @@ _MEMBERS: tuple[canonical.Value, ...] = (1, 1.0, True, "1")
 def _edit(rng: random.Random, kin: Sequence[Event], before: Sequence[Op]) -> Edit:
     """A change of a dict, a counter or a set, by somebody who knows of `kin`.
 
-    What a remove names is mostly an add of that set, often one its author has not seen.
+    What a remove names is mostly an add of that set.
     """
     name = rng.choice(FIELDS)
     value: canonical.Value = rng.choice(_MEMBERS)
@@ -277,8 +302,10 @@ def _edit(rng: random.Random, kin: Sequence[Event], before: Sequence[Op]) -> Edi
         for index, op in enumerate(before if event is None else event.ops)
         if isinstance(op, SetAdd) and (op.field == name or rng.randrange(8) == 0)
     ]
-    if not adds or rng.randrange(16) == 0:
+    if rng.randrange(16) == 0:
         adds.append(Made(rng.choice(kin).id, 0))
+    if not adds:
+        return SetAdd(name, value)
     return SetRemove(name, tuple(rng.choices(adds, k=rng.choice((1, 1, 2)))))
 
 
@@ -286,6 +313,9 @@ def _op(rng: random.Random, kin: Sequence[Event], before: Sequence[Op]) -> Op:
     if rng.randrange(4) == 0:
         return _edit(rng, kin, before)
     name = rng.choice(FIELDS)
+    if rng.randrange(6) == 0:
+        sealed = canonical.Sealed(rng.choice(_COMMITS), bytes(16), b"")
+        return list_edit(rng, name, kin, before, sealed)
     match rng.randrange(12):
         case 0 | 1 | 2 | 3:
             return Set(name, rng.randrange(4))
@@ -341,9 +371,11 @@ def history(
             parents[stray.id] = stray
         later = 0 if rng.randrange(20) == 0 else rng.choice((1, 1, 1, 2, 5))
         t = max(event.t for event in parents.values()) + later
+        known = judged.known_to(parents)
+        seen = [event for event in kin if event.id in known or rng.randrange(200) == 0] or kin
         ops: list[Op] = []
         for _ in range(rng.choice((1, 1, 2, 3))):
-            ops = _once([*ops, _op(rng, kin, ops)])
+            ops = _once([*ops, _op(rng, seen, ops)])
         by = rng.choice((OWNER, *ACTORS))
         found.append(sign_event(by.key, base.object, t, sorted(parents), ops))
         judged.take(found[-1])

@@ -10,7 +10,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from dinemic_engine import canonical
-from dinemic_engine.edits import EDITS, Delete, Made, Set, SetAdd, SetRemove, sealed_in
+from dinemic_engine.edits import (
+    EDITS,
+    Delete,
+    ListDelete,
+    ListInsert,
+    ListSet,
+    Made,
+    Set,
+    SetAdd,
+    SetRemove,
+    sealed_in,
+)
 from dinemic_engine.event import Event
 from dinemic_engine.ids import AuthorId, EventId
 from dinemic_engine.ops import (
@@ -27,6 +38,7 @@ from dinemic_engine.ops import (
     Revoke,
     SetPolicy,
 )
+from reference import lists
 
 
 @dataclass
@@ -67,6 +79,14 @@ class Judged:
         above = (self._pasts[parent] | {parent} for parent in event.parents)
         return frozenset().union(*above)
 
+    def known_to(self, parents: Iterable[EventId]) -> set[EventId]:
+        """What an event with these parents has in its past, as far as it was admitted."""
+        found: set[EventId] = set()
+        for parent in parents:
+            if parent in self.admitted:
+                found |= self._pasts[parent] | {parent}
+        return found
+
     # -- T1 --
 
     def _is_admissible(self, event: Event) -> bool:
@@ -95,6 +115,8 @@ class Judged:
     def _has_targets(self, event: Event, index: int, past: frozenset[EventId]) -> bool:
         """TYPE-1."""
         op = event.ops[index]
+        if isinstance(op, ListInsert | ListSet | ListDelete):
+            return lists.is_admissible(event, index, {at: self.admitted[at] for at in past})
         if not isinstance(op, SetRemove):
             return True
 

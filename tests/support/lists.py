@@ -5,19 +5,17 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from struct import unpack
 
 from dinemic_engine.canonical import Value
-from dinemic_engine.edits import Edit, ListDelete, ListInsert, ListSet, stored_key
+from dinemic_engine.edits import Edit, ListDelete, ListInsert, ListSet
 from dinemic_engine.event import Event, sign_event
 from dinemic_engine.ids import EventId
 from dinemic_engine.log import heads
 from dinemic_engine.ops import UPDATE
-from dinemic_engine.store import keyspace
 from dinemic_engine.store.overlay import Overlay, Readable
-from dinemic_engine.types import counted_tree, list_reading, runs, sequence
-from dinemic_engine.types.counted_tree import Spot
+from dinemic_engine.types import list_reading, sequence
 from dinemic_engine.types.list_reading import Item
+from dinemic_engine.types.runs import DRAFT, draft_place
 from support.graphs import CHIEF, CLERK, OWNER, Actor, Site, genesis
 
 STORED = b"list_a"
@@ -61,8 +59,7 @@ class Author:
         for index, make in enumerate(edits):
             op = make(seen)
             ops.append(op)
-            if isinstance(op, ListInsert | ListSet | ListDelete):
-                sequence.draft(seen, 0, index, op)
+            drafted(seen, index, op)
         tops = heads(self.rows, 0)
         t = 1 + max(head.t for head in tops)
         parents = sorted(EventId(head.id) for head in tops)
@@ -74,6 +71,13 @@ class Author:
     def inserts(self, index: int, *values: Value) -> Event:
         """One event that inserts values at an index."""
         return self.writes(insert(index, *values))
+
+
+def drafted(rows: Overlay, index: int, op: Edit) -> None:
+    """Let `rows` show an op of an event that is not made yet."""
+    assert isinstance(op, ListInsert | ListSet | ListDelete)
+    sequence.keep(rows, draft_place(0), DRAFT, index, op)
+    sequence.advance(rows, draft_place(0), DRAFT, index, op, None, authorized=True)
 
 
 def insert(index: int, *values: Value) -> Callable[[Readable], Edit]:
@@ -137,81 +141,3 @@ def history(rng: random.Random, count: int, run_max: int = 5) -> list[Event]:
         if rng.randrange(4) == 0:
             rng.choice(authors).hears(rng.choice(authors).site.events())
     return [first, *[event for author in authors for event in author.made]]
-
-
-def seen_by(rows: Readable) -> list[tuple[object, object]]:
-    """(element, value) of the list ``a`` of the first object."""
-    return [(item.element, item.value) for item in list_reading.items(rows, 0, STORED)]
-
-
-def everything(rows: Readable, no: int, stored: bytes) -> list[tuple[bytes, int, int, bool]]:
-    """(event, op, index, whether it has effect) of all elements ever inserted, in order."""
-    keys = runs.keys_of(no, stored)
-    found: list[tuple[bytes, int, int, bool]] = []
-    first = counted_tree.edge(rows, keys.nodes)
-    for _, piece in counted_tree.pieces_from(rows, keys.nodes, first):
-        event = runs.event_of(rows, no, piece.run)[1]
-        op = int.from_bytes(piece.run[12:], "big")
-        effective = bool(piece.flags & counted_tree.EFFECTIVE)
-        found += [(event, op, piece.first + at, effective) for at in range(piece.length)]
-    return found
-
-
-def check_rows(rows: Readable, no: int = 0, stored: bytes = STORED) -> int:
-    """Fail unless the rows of a list keep the invariants of its tree; its depth."""
-    keys = runs.keys_of(no, stored)
-    head = rows.get(keys.nodes)
-    if head is None:
-        return 0
-    root, fresh, live = unpack(">IIQ", head)
-    used: set[int] = set()
-    depths: set[int] = set()
-
-    def below(number: int, parent: int, depth: int) -> int:
-        used.add(number)
-        value = counted_tree.node(rows, keys.nodes, number)
-        assert int.from_bytes(value[1:5], "big") == parent
-        if value[0] == 0:
-            depths.add(depth)
-            assert 1 <= counted_tree.slots_in(value) <= counted_tree.WIDTH
-            return sum(_check_piece(rows, keys, number, slot) for slot in _slots(value))
-        children = [unpack(">II", value[at : at + 8]) for at in range(5, len(value), 8)]
-        assert 1 <= len(children) <= counted_tree.WIDTH
-        counts = [below(child, number, depth + 1) for child, _ in children]
-        assert counts == [count for _, count in children]
-        return sum(counts)
-
-    assert below(root, 0xFFFFFFFF, 1) == live
-    assert used == set(range(fresh))
-    assert len(depths) == 1
-    return depths.pop()
-
-
-def _slots(leaf: bytes) -> range:
-    return range(counted_tree.slots_in(leaf))
-
-
-def _check_piece(rows: Readable, keys: runs.Keys, number: int, slot: int) -> int:
-    """Fail unless a piece is what its block says; how many live in it."""
-    spot = Spot(number, slot)
-    piece = counted_tree.piece_at(rows, keys.nodes, spot)
-    assert runs.locate(rows, keys, piece.run, piece.first) == (spot, piece)
-    block = runs.block_of(rows, keys, piece.run, piece.first)
-    assert piece.first // 64 == (piece.first + piece.length - 1) // 64
-    effective = piece.flags & counted_tree.EFFECTIVE
-    alive = runs.bits(piece.first % 64, piece.length) & ~block.deleted if effective else 0
-    assert piece.live == alive.bit_count()
-    return piece.live
-
-
-def list_rows(rows: Readable) -> dict[bytes, bytes]:
-    """All rows that lists made."""
-    found: dict[bytes, bytes] = {}
-    for letter in (b"d", b"b", b"i", b"e", b"h"):
-        found.update(rows.scan(letter, keyspace.after(letter)))
-    return found
-
-
-def stored_of(edit: Edit) -> bytes:
-    """The stored key an edit changes."""
-    return stored_key(edit).encode()

@@ -281,10 +281,11 @@ def test_the_wrong_events_in_the_reconciled_set_are_named_and_the_fingerprint_wi
     event = sample.named[name]
     model_no = keyspace.unpack_u32(store.get(keyspace.model_key("Desk")) or b"")
     key, sums = keyspace.range_key(model_no, event.t, event.id), keyspace.fingerprint_key(model_no)
-    count, total = keyspace.unpack_sum(store.get(sums) or b"")
+    found = keyspace.unpack_sums(store.get(sums))
     by = 1 if name == "inert" else -1
-    total = (total + by * id_term(event.id)) % (1 << 256)
-    store.write({key: b"" if by > 0 else None, sums: keyspace.pack_sum(count + by, total)})
+    total = (found.total + by * id_term(event.id)) % (1 << 256)
+    wrong = found._replace(events=found.events + by, total=total)
+    store.write({key: b"" if by > 0 else None, sums: wrong.pack()})
     assert [(f.kind, f.event) for f in audit(store).findings] == [
         ("range", event.id),
         ("fingerprint", None),

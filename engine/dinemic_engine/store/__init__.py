@@ -25,7 +25,7 @@ class Snapshot(Protocol):
     def scan(
         self, start: bytes, end: bytes, *, reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:
-        """As `Store.scan`."""
+        """Rows as `Store.scan` would have given them, but perhaps without those deleted since."""
 
     def close(self) -> None:
         """Let go of the rows. Idempotent."""

@@ -12,7 +12,7 @@ rows carry its local number ``no`` (4 bytes, given at admission, never on the wi
 | ``E`` no, t 8, id 32                   | the signed event; key order is replay order        |
 | ``I`` id                               | where an event lies: see `Place`                   |
 | ``T`` model 4, t 8, id 32              | empty: the reconciled set of a model (REC-1)       |
-| ``F`` model 4                          | count 8, sum 32: fingerprint of that set (REC-2)   |
+| ``F`` model 4                          | fingerprints of it (REC-2), of all: see `Sums`     |
 | ``M`` name                             | model number 4                                     |
 | ``O`` id                               | no 4                                               |
 | ``N`` no                               | see `ObjectRow`                                    |
@@ -85,7 +85,7 @@ _TIP: Final = struct.Struct(">Q32sQ32sII")
 _ARRIVAL: Final = struct.Struct(">IQ32s")
 _WRITTEN: Final = struct.Struct(">Q32sHBB")
 _SEALING: Final = struct.Struct(">32sQ32sH32s32s")
-_SUM: Final = struct.Struct(">Q32s")
+_SUMS: Final = struct.Struct(">Q32sQ32s")
 _ADDED: Final = struct.Struct(">32sIB")
 _U64: Final = struct.Struct(">Q")
 _U32: Final = struct.Struct(">I")
@@ -658,15 +658,33 @@ def unpack_tally(value: bytes | None) -> tuple[int, int]:
     return int.from_bytes(value[:8], "big"), int.from_bytes(value[8:], "big", signed=True)
 
 
-def pack_sum(count: int, total: int) -> bytes:
-    """The value of an ``F`` row."""
-    return _SUM.pack(count, total.to_bytes(32, "big"))
+class Sums(NamedTuple):
+    """Count and sum of a model's reconciled events (ranges.py), and of those with effect."""
+
+    events: int
+    total: int
+    effective: int
+    effective_total: int
+
+    def pack(self) -> bytes:
+        """The value of an ``F`` row."""
+        total, effective_total = (
+            total.to_bytes(32, "big") for total in (self.total, self.effective_total)
+        )
+        return _SUMS.pack(self.events, total, self.effective, effective_total)
 
 
-def unpack_sum(value: bytes) -> tuple[int, int]:
-    """(count, total) of an ``F`` row."""
-    count, total = _SUM.unpack(value)
-    return count, int.from_bytes(total, "big")
+NO_SUMS: Final = Sums(0, 0, 0, 0)
+
+
+def unpack_sums(value: bytes | None) -> Sums:
+    """The inverse of `Sums.pack`; no row is no event."""
+    if value is None:
+        return NO_SUMS
+    count, total, effective_count, effective = _SUMS.unpack(value)
+    return Sums(
+        count, int.from_bytes(total, "big"), effective_count, int.from_bytes(effective, "big")
+    )
 
 
 def pack_chains(chains: Iterable[tuple[int, int]]) -> bytes:

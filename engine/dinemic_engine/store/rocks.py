@@ -147,20 +147,16 @@ class RocksStore:
         Raises:
             StoreCorrupt: a block cannot be read. A scan never ends early in silence.
         """
-        with self._gate:
-            return self._scan(self._db, start, end, reverse)
-
-    def _scan(self, source: Rdict | Snapshot, start: bytes, end: bytes, reverse: bool) -> _Scan:
-        """A scan of the store, or of a snapshot of it; the caller holds the gate."""
         options = ReadOptions()
         # Beyond its bound an iterator would walk over deleted rows, up to the next live one.
         # A lower bound cannot be given: set_iterate_lower_bound sets the upper one.
         options.set_iterate_upper_bound(end)
         try:
-            native = source.iter(options)
-            scan = _Scan(self._path, self._gate, native, options, start, end, reverse)
-            del native, source
-            self._scans.add(scan)
+            with self._gate:
+                native = self._db.iter(options)
+                scan = _Scan(self._path, self._gate, native, options, start, end, reverse)
+                del native
+                self._scans.add(scan)
         except Exception as error:
             raise _translate(self._path, error) from error
         return scan
@@ -169,7 +165,7 @@ class RocksStore:
         """The rows of this moment."""
         try:
             with self._gate:
-                snapshot = _Snapshot(self._path, self._gate, self._db.snapshot(), self._scan)
+                snapshot = _Snapshot(self._path, self._gate, self._db.snapshot(), self.scan)
                 self._scans.add(snapshot)
         except Exception as error:
             raise _translate(self._path, error) from error
@@ -302,16 +298,20 @@ class _Scan:
             self._error = _closed(self._path)
 
 
-_MakeScan = Callable[[Snapshot, bytes, bytes, bool], _Scan]
-
-
 class _Snapshot:
-    """The `Snapshot` of a `RocksStore`. As in `_Scan`, the native one lives in one attribute."""
+    """The `Snapshot` of a `RocksStore`. As in `_Scan`, the native one lives in one attribute.
+
+    Gets are of its moment. The native one's iterators are not: they show what is there now.
+    """
 
     __slots__ = ("__weakref__", "_gate", "_native", "_path", "_scan")
 
     def __init__(
-        self, path: Path, gate: threading.RLock, native: Snapshot, scan: _MakeScan
+        self,
+        path: Path,
+        gate: threading.RLock,
+        native: Snapshot,
+        scan: Callable[..., Iterator[tuple[bytes, bytes]]],
     ) -> None:
         self._path = path
         self._gate = gate
@@ -334,11 +334,11 @@ class _Snapshot:
     def scan(
         self, start: bytes, end: bytes, *, reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:
-        """Rows with ``start <= key < end`` in key order, or backwards."""
-        with self._gate:
-            if self._native is None:
-                raise _closed(self._path)
-            return self._scan(self._native, start, end, reverse)
+        """Rows of the moment that are there still, in key order or backwards."""
+        for key, _ in self._scan(start, end, reverse=reverse):
+            value = self.get(key)
+            if value is not None:
+                yield key, value
 
     def close(self) -> None:
         """Let go of the rows. Idempotent."""

@@ -290,7 +290,7 @@ def _only_child(rows: Readable, keys: Keys, side: _Side) -> bytes:
 def _end(rows: Readable, keys: Keys, run: bytes) -> Spot:
     """Where the last piece lies of all that descends from a run."""
     while True:
-        last = runs.block_of(rows, keys, run, 0).size - 1
+        last = runs.size_of(rows, keys, run) - 1
         spot, piece = runs.locate(rows, keys, run, last)
         if not piece.flags & RIGHT:
             return spot
@@ -325,10 +325,16 @@ def place_after(
         spot, piece, at = before
         if at + 1 < piece.first + piece.length:
             return piece.run, at + 1, False
-        goes_on = at + 1 < runs.block_of(rows, keys, piece.run, 0).size
-        if not goes_on and not _sees_children(rows, keys, piece, at):
+        goes_on = at + 1 < runs.size_of(rows, keys, piece.run)
+        if not goes_on and not piece.flags & RIGHT:
             return piece.run, at, True
         spot = counted_tree.beside(rows, keys.nodes, spot)
+        assert spot is not None, "what an element has on its right lies there"
+        after = counted_tree.piece_at(rows, keys.nodes, spot)
+        if not _is_inert(rows, keys.no, after):
+            return after.run, after.first, False
+        if not goes_on and not _sees_children(rows, keys, piece, at):
+            return piece.run, at, True
     for _, after in counted_tree.pieces_from(rows, keys.nodes, spot):
         if not _is_inert(rows, keys.no, after):
             return after.run, after.first, False
@@ -337,8 +343,6 @@ def place_after(
 
 def _sees_children(rows: Readable, keys: Keys, piece: Piece, at: int) -> bool:
     """Whether the last element of a run has right children that are not inert."""
-    if not piece.flags & RIGHT:
-        return False
     for child in children(rows, keys, right_of(piece.run, at)):
         _, first = runs.locate(rows, keys, child, 0)
         if not _is_inert(rows, keys.no, first):

@@ -1,17 +1,17 @@
 """What readers and authors ask of a list: elements by index, indexes of elements, places.
 
-Everything here reads several rows that belong together. Over a batch that is being made, or a store
-nobody writes to, that is one state. Beside a writer `steady` makes it one.
+Everything here reads several rows that belong together: over a snapshot, or a batch in the making,
+not over a store somebody writes to meanwhile.
 
 `place_for_insert` and `spans_for` tell what an author puts into ops. Where several ops become one
-event, each is made in view of those before it: put them on an overlay with `draft`, ask again
-there, and drop the overlay. What they insert is named with an empty event, as in ops.
+event, each is made in view of those before it (`dinemic_engine.draft`); what those insert is named
+with an empty event, as in ops.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import NamedTuple, TypeVar
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from dinemic_engine import canonical
 from dinemic_engine.canonical import Value
@@ -25,8 +25,6 @@ from dinemic_engine.types import counted_tree, fugue, last_write, runs
 from dinemic_engine.types.counted_tree import AUTHORIZED, Piece, Spot
 from dinemic_engine.types.last_write import Slot
 from dinemic_engine.types.runs import BLOCK, DRAFT, WRITTEN, Keys, Reader
-
-_T = TypeVar("_T")
 
 
 class Item(NamedTuple):
@@ -191,13 +189,14 @@ def place_for_insert(
     before: tuple[Spot, Piece, int] | None = None
     if index:
         spot, piece, place = counted_tree.select(rows, keys.nodes, index - 1)
-        block = runs.block_of(rows, keys, piece.run, piece.first)
-        before = spot, piece, _nth(block, piece, place)
+        at = piece.first + place
+        if piece.live < piece.length:
+            at = _nth(runs.block_of(rows, keys, piece.run, piece.first), piece, place)
+        before = spot, piece, at
     parent = fugue.place_after(rows, keys, before)
     if parent is None:
         return None, True
-    run, at, right = parent
-    return runs.element_of(rows, no, run, at), right
+    return runs.element_of(rows, no, *parent[:2]), parent[2]
 
 
 # -- LIST_SET -------------------------------------------------------------------------------------
@@ -245,42 +244,3 @@ def told(rows: Readable, no: int, stored: bytes) -> Iterator[Value]:
                 written = last_write.read(rows, slot_of(keys, event_id, op, at))
                 if written is not None:
                     yield [event_id, op, at, written.id, written.op]
-
-
-class _Noting:
-    """Notes what is read through it."""
-
-    def __init__(self, rows: Readable) -> None:
-        self._rows = rows
-        self.read: dict[bytes, bytes | None] = {}
-
-    def get(self, key: bytes) -> bytes | None:
-        if key not in self.read:
-            self.read[key] = self._rows.get(key)
-        return self.read[key]
-
-    def scan(
-        self, start: bytes, end: bytes, *, reverse: bool = False
-    ) -> Iterator[tuple[bytes, bytes]]:
-        return self._rows.scan(start, end, reverse=reverse)
-
-
-def steady(rows: Readable, read: Callable[[Readable], _T]) -> _T:
-    """What `read` finds in rows that a writer may change meanwhile, all of them of one moment.
-
-    What was read is looked at again in the end; if anything changed, all is read anew.
-    """
-    while True:
-        noting = _Noting(rows)
-        try:
-            found = read(noting)
-        except (StoreCorrupt, IndexError):
-            if _is_unchanged(rows, noting):
-                raise
-            continue
-        if _is_unchanged(rows, noting):
-            return found
-
-
-def _is_unchanged(rows: Readable, noting: _Noting) -> bool:
-    return all(rows.get(key) == value for key, value in noting.read.items())

@@ -36,7 +36,7 @@ from dinemic_engine.edits import Element, ListInsert
 from dinemic_engine.errors import StoreCorrupt
 from dinemic_engine.event import Event
 from dinemic_engine.ids import AuthorId, EventId, ObjectId
-from dinemic_engine.limits import T_US_MAX
+from dinemic_engine.limits import RUN_MAX, T_US_MAX
 from dinemic_engine.log import event_at, place_of
 from dinemic_engine.store import keyspace
 from dinemic_engine.store.keyspace import AUTHORIZED, Place
@@ -163,7 +163,10 @@ WRITTEN: Final = 8
 _BLOCK: Final = Struct(">BI16sQBB")
 _PAIR: Final = Struct(">BI")
 _LEAF_AT: Final = _BLOCK.size + 1
+_NUMBERS: Final = [number.to_bytes(2, "big") for number in range(RUN_MAX // BLOCK)]
+_DELETED_AT: Final = _BLOCK.size - 10
 _PIECES_AT: Final = _BLOCK.size - 2
+_U32: Final = Struct(">I")
 
 
 class Block(NamedTuple):
@@ -211,7 +214,15 @@ def size_in(value: bytes) -> int:
 
 def block_key(keys: Keys, run: bytes, number: int) -> bytes:
     """The ``b`` key of a block."""
-    return b"%b%b%b" % (keys.blocks, run, number.to_bytes(2, "big"))
+    return keys.blocks + run + _NUMBERS[number]
+
+
+def size_of(rows: Readable, keys: Keys, run: bytes) -> int:
+    """How many elements a run has."""
+    value = rows.get(block_key(keys, run, 0))
+    if value is None:
+        raise StoreCorrupt("a run of a list is not there")
+    return size_in(value)
 
 
 def block_of(rows: Readable, keys: Keys, run: bytes, at: int) -> Block:
@@ -238,10 +249,30 @@ def piece_of(block: Block, run: bytes, at: int) -> tuple[bytes, int]:
 
 def locate(rows: Readable, keys: Keys, run: bytes, at: int) -> tuple[Spot, Piece]:
     """Where the piece with element `at` of a run lies."""
-    piece, number = piece_of(block_of(rows, keys, run, at), run, at)
+    value = rows.get(block_key(keys, run, at // BLOCK))
+    if value is None:
+        raise StoreCorrupt("a run of a list is not there")
+    if value[_PIECES_AT] == 1:
+        piece, number = _ELEMENT.pack(run, at - at % BLOCK), _U32.unpack_from(value, _LEAF_AT)[0]
+    else:
+        piece, number = piece_of(unpack_block(value), run, at)
     leaf = counted_tree.node(rows, keys.nodes, number)
     slot = counted_tree.slot_of(leaf, piece)
     return Spot(number, slot), counted_tree.piece_in(leaf, slot)
+
+
+def lone_leaf(value: bytes) -> int | None:
+    """The leaf of a whole run that is in one piece and of which nothing is deleted, from its row.
+
+    None of any other. Most runs are so when they take effect.
+    """
+    if (
+        value[_PIECES_AT] == 1
+        and not any(value[_DELETED_AT:_PIECES_AT])
+        and size_in(value) <= BLOCK
+    ):
+        return int(_U32.unpack_from(value, _LEAF_AT)[0])
+    return None
 
 
 def move(rows: Overlay, keys: Keys, moved: dict[bytes, int]) -> None:

@@ -35,7 +35,7 @@ from dinemic_engine.types.change import Change, Question
 from dinemic_engine.types.counted_tree import AUTHORIZED, EFFECTIVE
 from dinemic_engine.types.last_write import Before
 from dinemic_engine.types.list_reading import slot_of
-from dinemic_engine.types.runs import BLOCK, DRAFT, WRITTEN, Block, Keys, Reader
+from dinemic_engine.types.runs import BLOCK, WRITTEN, Block, Keys, Reader
 
 ListEdit: TypeAlias = ListInsert | ListSet | ListDelete
 
@@ -184,6 +184,13 @@ def _set_effect(
     rows: Overlay, keys: Keys, run: bytes, count: int, flags: int, seen: list[Change] | None
 ) -> None:
     """Let an insert have effect, with its flags, or none (0): all it inserted lives, or nothing."""
+    if seen is None and count <= BLOCK:
+        value = rows.get(runs.block_key(keys, run, 0))
+        lone = None if value is None else runs.lone_leaf(value)
+        if lone is not None:
+            change = runs.pack_element(run, 0), count if flags else 0, flags
+            counted_tree.change(rows, keys.nodes, lone, [change], sets=EFFECTIVE | AUTHORIZED)
+            return
     changes: dict[int, list[tuple[bytes, int, int]]] = {}
     for low in range(0, count, BLOCK):
         block = runs.block_of(rows, keys, run, low)
@@ -341,16 +348,6 @@ def digest_items(rows: Readable, no: int) -> Iterator[Value]:
     """
     for stored in fields(rows, no):
         yield from list_reading.told(rows, no, stored)
-
-
-def draft(rows: Overlay, no: int, index: int, op: ListEdit) -> None:
-    """Let `rows` show an op of an event that is not made yet, its op number `index`.
-
-    For an overlay that is dropped: it tells what the next op of the event is to say.
-    """
-    place = runs.draft_place(no)
-    keep(rows, place, DRAFT, index, op)
-    advance(rows, place, DRAFT, index, op, None, authorized=True)
 
 
 def fields(rows: Readable, no: int) -> Iterator[bytes]:
