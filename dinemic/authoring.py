@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from dinemic.callbacks import in_guard
 from dinemic.gate import Gate
 from dinemic.guarding import Guarding
 from dinemic.keyring import Keyring, ObjectKeys
 from dinemic.sealer import SUITES, Edits, Sealer
 from dinemic_engine.canonical import Sealed, Value
-from dinemic_engine.errors import NotOwned, Reason, Unreadable, UpdateRejected
+from dinemic_engine.errors import NotOwned, Reason, Unreadable, UpdateRejected, UsageError
 from dinemic_engine.event import Event
 from dinemic_engine.ids import AuthorId, ObjectId, short
 from dinemic_engine.keys import SigningKey
@@ -23,6 +24,7 @@ from dinemic_engine.ledger import Proposal
 from dinemic_engine.ops import READ, SUITE_X25519, UPDATE, Create, Grant, Op, Policy
 from dinemic_engine.outcomes import Admitted, Ahead, Refused
 from dinemic_engine.store.keyspace import Head
+from dinemic_engine.store.overlay import Readable
 from dinemic_engine.view import why_void
 
 _CONSTRUCTOR_ROLES: Final = (READ, UPDATE)
@@ -35,6 +37,7 @@ class Authoring:
         self,
         gate: Gate,
         keyring: Keyring,
+        sealer: Sealer,
         guarding: Guarding,
         check_open: Callable[[], None],
     ) -> None:
@@ -42,7 +45,7 @@ class Authoring:
         self._guarding = guarding
         self._view = gate.view
         self._keyring = keyring
-        self._sealer = Sealer(gate.view, keyring)
+        self._sealer = sealer
         self._check_open = check_open
 
     def create(
@@ -61,13 +64,13 @@ class Authoring:
             UnknownObject: one of `granted` is not known here.
             UpdateRejected: one of them has a sealing key of another suite; nothing was made.
         """
-        self._check_open()
+        self._check_may_write()
         keys = ObjectKeys.generate(suite)
         ops: list[Op] = [Create(model, suite, keys.sealing.public, policy)]
         for subject in dict.fromkeys(granted):
             ops += [self.grant(subject, role, suite) for role in _CONSTRUCTOR_ROLES]
         event = self._gate.ledger.draft(None, ops, keys.signing, self._gate.now_us())
-        if self._guarding.guards.guarding:
+        if self._is_guarded(event):
             self._ask(event)
         self._keyring.add(event.id, keys)  # waits for the disk, so not under the lock
         with self._gate.lock:
@@ -75,6 +78,17 @@ class Authoring:
             self._admit_own(event)
         self._gate.written()
         return ObjectId(event.id)
+
+    def _check_may_write(self) -> None:
+        """Return if this thread may make an event.
+
+        Raises:
+            UsageError: a guard runs in it, which is asked about a change and makes none.
+            NotLaunched: the node was shut down.
+        """
+        self._check_open()
+        if in_guard():
+            raise UsageError("a guard may read, and write nothing: do it in an after-callback")
 
     def grant(self, subject: ObjectId, role: int, suite: int = SUITE_X25519) -> Grant:
         """The op that gives `subject` a role on an object that seals in `suite`.
@@ -98,14 +112,14 @@ class Authoring:
     def commit(
         self,
         object_id: ObjectId,
-        edits: Edits | Callable[[], Edits],
+        edits: Edits | Callable[[Readable], Edits],
         caller: ObjectId | None,
         on: Sequence[Head] | None = None,
     ) -> Event:
         """Make one event of edits, admit it here and announce it.
 
-        A function that makes the edits is called under the lock, on what the event will be on top
-        of. With `on` the event is on top of those heads and not of all that is here.
+        A function that makes the edits is called under the lock, with the rows of what the event
+        will be on top of. With `on` the event is on top of those heads and not of all that is here.
 
         Raises:
             UnknownObject: no such object here, or it was removed.
@@ -115,7 +129,8 @@ class Authoring:
         """
 
         def events(key: SigningKey) -> list[list[Op]]:
-            return self._sealer.events(object_id, edits() if callable(edits) else edits, key)
+            made = edits(self._gate.ledger.rows) if callable(edits) else edits
+            return self._sealer.events(object_id, made, key)
 
         return self._author(object_id, caller, events, on)
 
@@ -141,23 +156,38 @@ class Authoring:
         on: Sequence[Head] | None = None,
     ) -> Event:
         """Make the events whose ops `events` makes for their signer, under the lock; the last."""
-        self._check_open()
+        self._check_may_write()
         signer = self.signer(object_id, caller)
         if self._guarding.guards.guarding:
-            with self._guarding.turn(object_id):
-                self._guarding.judge_waiting(object_id)  # what this edit is made on top of
-                with self._gate.lock:
-                    event = self._draft(object_id, signer, events, on)
-                self._ask(event)
-                with self._gate.lock:
-                    self._check_open()
-                    self._admit_own(event)
+            with self._guarding.own_turn(object_id):
+                event = self._make(object_id, signer, events, on)
         else:
-            with self._gate.lock:
-                event = self._draft(object_id, signer, events, on)
-                self._admit_own(event)
+            event = self._make(object_id, signer, events, on)
         self._gate.written()
         return event
+
+    def _make(
+        self,
+        object_id: ObjectId,
+        signer: SigningKey,
+        events: Callable[[SigningKey], Sequence[Sequence[Op]]],
+        on: Sequence[Head] | None,
+    ) -> Event:
+        with self._gate.lock:
+            event = self._draft(object_id, signer, events, on)
+            if not self._is_guarded(event):
+                self._admit_own(event)
+                return event
+        self._ask(event)
+        with self._gate.lock:
+            self._check_open()
+            self._admit_own(event)
+        return event
+
+    def _is_guarded(self, event: Event) -> bool:
+        """Whether a guard wants to see a draft."""
+        guards = self._guarding.guards
+        return guards.guarding and guards.guarded(self._gate.ledger.model_of(event), event)
 
     def _draft(
         self,
@@ -183,21 +213,20 @@ class Authoring:
             UpdateRejected: a rule or a guard refuses it.
         """
         guards = self._guarding.guards
-        asked = self._gate.ledger.asked(event)
         refusal: UpdateRejected | None = None
-        if guards.guarded(asked.model, event):
-            try:
-                with self._gate.lock:
-                    self._judge_own(event)
-            except UpdateRejected as error:
-                refusal = error
-            if refusal is None and guards.is_away(asked):
-                refusal = _rejected(event, "VETO-1", "a guard of this home is not applied now")
-            veto = guards.ask(asked, local=True)
-            if refusal is not None:
-                raise refusal
-            if veto is not None:
-                raise _rejected(event, veto.guard, veto.reason)
+        try:
+            with self._gate.lock:
+                self._judge_own(event)
+        except UpdateRejected as error:
+            refusal = error
+        asked = self._gate.ledger.asked(event)
+        if refusal is None and guards.is_away(asked):
+            refusal = _rejected(event, "VETO-1", "a guard of this home is not applied now")
+        veto = guards.ask(asked, local=True)
+        if refusal is not None:
+            raise refusal
+        if veto is not None:
+            raise _rejected(event, veto.guard, veto.reason)
 
     def signer(self, object_id: ObjectId, caller: ObjectId | None) -> SigningKey:
         """Who signs: the caller if named, else the object itself if owned here, else the node.
@@ -218,7 +247,7 @@ class Authoring:
 
     def _admit_own(self, event: Event) -> None:
         """Let an event of our own in, or raise; the caller holds the lock."""
-        self._gate.accept(self._judge_own(event))
+        self._gate.accept(self._judge_own(event), local=True)
         self._gate.counters.authored += 1
 
     def _judge_own(self, event: Event) -> Proposal:
@@ -248,7 +277,7 @@ class Authoring:
         Raises:
             UnknownObject, NotOwned, UpdateRejected, InvalidEvent: as `commit`.
         """
-        self._check_open()
+        self._check_may_write()
         signer = self.signer(object_id, caller)
         with self._gate.lock:
             self._check_open()

@@ -388,20 +388,19 @@ class DDict(Bound):
         return (key for key, _ in self._entries())
 
     def __len__(self) -> int:
-        with self._bound()._moment() as shown:
-            return shown.length(self._bound()._object_id, self.stored)
+        model = self._bound()
+        return model._collections.length(model._object_id, self.stored)
 
     def __bool__(self) -> bool:
         return len(self) > 0
 
     def _entries(self) -> Iterator[tuple[str, Reading]]:
         model = self._bound()
-        with model._moment() as shown:
-            yield from shown.entries(model._object_id, self.stored)
+        return model._collections.entries(model._object_id, self.stored)
 
     def _reading(self, key: str) -> Reading | None:
-        with self._bound()._moment() as shown:
-            return shown.entry(self._bound()._object_id, self.stored, key)
+        model = self._bound()
+        return model._collections.entry(model._object_id, self.stored, key)
 
     def _path(self, key: str) -> str:
         return f"{self.stored}/{key}"
@@ -441,18 +440,18 @@ class DCounter(Bound):
             Unreadable: an add is sealed and this handle's key does not open it.
         """
         model = self._bound()
-        with model._moment() as shown:
-            total = shown.total(model._object_id, self.stored)
-            for add in shown.sealed_adds(model._object_id, self.stored):
-                try:
-                    amount = self._opened(add.amount, add.event, add.op, self.stored)
-                    if type(amount) is not int:
-                        raise Unreadable(f"what was sealed for {self.stored} is no int")
-                except Unreadable:
-                    if not partial:
-                        raise
-                else:
-                    total += amount
+        shown = model._collections
+        total = shown.total(model._object_id, self.stored)
+        for add in shown.sealed_adds(model._object_id, self.stored):
+            try:
+                amount = self._opened(add.amount, add.event, add.op, self.stored)
+                if type(amount) is not int:
+                    raise Unreadable(f"what was sealed for {self.stored} is no int")
+            except Unreadable:
+                if not partial:
+                    raise
+            else:
+                total += amount
         return total
 
     def __int__(self) -> int:
@@ -499,8 +498,10 @@ class DSet(Bound):
         self._bound()._edit(make)
 
     def __contains__(self, value: Value) -> bool:
-        with self._bound()._moment() as shown, self._bound()._values():
-            return bool(self._adds_of(shown, value))
+        try:
+            return bool(self._adds_of(self._bound()._collections, value))
+        except InvalidEvent:  # no value a member can be
+            return False
 
     def __iter__(self) -> Iterator[Value]:
         """The values, in an order that says nothing and is the same everywhere.
@@ -522,16 +523,15 @@ class DSet(Bound):
     def __len__(self) -> int:
         if self.is_encrypted:
             return sum(1 for _ in self)
-        with self._bound()._moment() as shown:
-            return shown.length(self._bound()._object_id, self.stored)
+        model = self._bound()
+        return model._collections.length(model._object_id, self.stored)
 
     def __bool__(self) -> bool:
         return next(self._members(), None) is not None
 
     def _members(self) -> Iterator[MemberReading]:
         model = self._bound()
-        with model._moment() as shown:
-            yield from shown.members(model._object_id, self.stored)
+        return model._collections.members(model._object_id, self.stored)
 
     def _adds_of(self, shown: Collections, value: Value) -> tuple[Made, ...]:
         """The adds that keep `value` in, of those this handle can open."""

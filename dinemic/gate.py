@@ -1,4 +1,4 @@
-"""The gate every change goes through, from wherever it comes: one lock, one batch, one announcement.
+"""The gate every change goes through: one lock, one batch, then listeners and peers are told.
 
     local edit (authoring) ----.
     peers, bundles (intake) ---+--> Ledger.prepare --> Gate.accept --> listeners, peers
@@ -22,14 +22,19 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from dinemic.deliveries import Cause
 from dinemic_engine.errors import StoreError
 from dinemic_engine.event import Event
+from dinemic_engine.guards import is_detached
 from dinemic_engine.ledger import Ledger, Proposal
-from dinemic_engine.outcomes import Admitted
+from dinemic_engine.outcomes import Admitted, Answered
 from dinemic_engine.store import Store
+from dinemic_engine.store.keyspace import AUTHORIZED
+from dinemic_engine.types.change import Change
 from dinemic_engine.view import View
 
 if TYPE_CHECKING:
+    from dinemic.listeners import Listeners
     from dinemic.net import Network
 
 
@@ -55,6 +60,8 @@ class Gate:
         self.lock: Final = threading.RLock()
         self.counters: Final = Counters()
         self.network: Network | None = None
+        self.listeners: Listeners
+        """Set once, by the node."""
         self.flush_failure = ""
         """Why an earlier write did not reach the disk."""
         self.wake: Final = threading.Event()
@@ -81,27 +88,52 @@ class Gate:
         now_us: int | None = None,
     ) -> Proposal:
         """Judge events of others; what guards want to see first is withheld. Under the lock."""
-        return self.ledger.prepare(events, self.now_us() if now_us is None else now_us, lifted)
+        return self.ledger.prepare(
+            events,
+            self.now_us() if now_us is None else now_us,
+            lifted,
+            withhold=self.listeners.guarded if self.listeners.guarding else None,
+            watched=self.listeners.watching,
+        )
 
     def prepare_own(self, event: Event) -> Proposal:
         """Judge an event of our own, which the guards were asked about before. Under the lock."""
-        return self.ledger.prepare([event], self.now_us(), lifted=None)
+        watched = self.listeners.watching
+        return self.ledger.prepare([event], self.now_us(), lifted=None, watched=watched)
 
-    def accept(self, proposal: Proposal) -> None:
-        """Write a proposal, and tell the network what is new; the caller holds the lock.
+    def accept(self, proposal: Proposal, *, local: bool = False) -> None:
+        """Write a proposal, and tell listeners and peers; the caller holds the lock.
 
         Raises:
             StoreError: nothing was written.
         """
+        changes: list[tuple[Cause, Sequence[Change]]] = []
+        if proposal.watched:
+            changes = [self._caused(each, local) for each in proposal.changing if each.changes]
+            if changes:
+                proposal.rows.rows.update(self.listeners.deliveries(changes))
         self.ledger.accept(proposal)
-        admitted = proposal.admitted
-        self.counters.flipped += sum(len(each.flipped) for each in admitted)
-        self._announce(admitted)
+        if changes:
+            self.listeners.sent()
+        for each in proposal.admitted:
+            if each.withheld:
+                self.listeners.wake(each.event.object)
+            if each.flipped:
+                self.counters.flipped += len(each.flipped)
+        if self.network is not None:
+            self._announce(self.network, proposal.admitted)
 
-    def _announce(self, admitted: Sequence[Admitted]) -> None:
+    def _caused(self, outcome: Admitted | Answered, local: bool) -> tuple[Cause, Sequence[Change]]:
+        """What an event made visible, and the event as listeners are told of it."""
+        event = outcome.event
+        row = None if event.is_genesis else self.view.find(event.object)
+        detached = row is not None and is_detached(event, row[1].owner)
+        authorized = bool(outcome.flags & AUTHORIZED)
+        cause = Cause(outcome.model, event.object, event.id, authorized, detached, local)
+        return cause, outcome.changes
+
+    def _announce(self, network: Network, admitted: Sequence[Admitted]) -> None:
         """Hand admitted events to the network, which never blocks."""
-        if self.network is None or not admitted:
-            return
         by_model: dict[str, list[bytes]] = {}
         for each in admitted:
             events = by_model.setdefault(each.model, [])
@@ -110,7 +142,7 @@ class Gate:
                 events.append(each.event.raw)
         for model, events in by_model.items():
             if events:
-                self.network.announce(model, events)
+                network.announce(model, events)
 
     def written(self) -> None:
         """Something was written or must wait: flush now, or let the keeper do it soon."""

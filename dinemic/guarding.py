@@ -41,7 +41,7 @@ class Guards(Protocol):
     def guarding(self) -> bool:
         """Whether there are any."""
 
-    def guarded(self, model: str, event: Event) -> bool:
+    def guarded(self, model: str, event: Event, authorized: bool | None = None) -> bool:
         """Whether one of them may want to see the event; quick, and never wrong with no."""
 
     def ask(self, asked: Asked, *, local: bool) -> Veto | None:
@@ -89,8 +89,18 @@ class Guarding:
                 if not turn.wanted:
                     del self._turns[object_id]
 
+    @contextmanager
+    def own_turn(self, object_id: bytes) -> Iterator[None]:
+        """The turn for an edit made here: on top of what waited, which is answered first."""
+        with self.turn(object_id):
+            self.judge_waiting(object_id)
+            yield
+
     def judge(self, object_id: bytes) -> None:
-        """Ask about the events of an object that wait, in their order."""
+        """Ask about events of an object that wait, in their order; of no object: see `refused`."""
+        if not object_id:
+            self.tell_refused()
+            return
         with self.turn(object_id):
             self.judge_waiting(object_id)
 

@@ -29,6 +29,7 @@ from dinemic_engine.ids import (
 )
 from dinemic_engine.ops import ADMIN, READ, UPDATE, Op, Policy, Remove, Revoke, SetPolicy
 from dinemic_engine.readers import Having
+from dinemic_engine.store.overlay import Readable
 from dinemic_engine.types import register
 from dinemic_engine.view import Because, View
 
@@ -213,9 +214,15 @@ class DModel:
         opened = self._open
         return self._view if opened is None else opened.shown
 
+    @property
+    def _collections(self) -> Collections:
+        """Dicts, counters and sets as this thread is to see them."""
+        opened = self._open
+        return Collections(self._view.rows) if opened is None else opened.collections
+
     @contextmanager
     def _moment(self) -> Iterator[Collections]:
-        """Collections as this thread is to see them, all of one moment."""
+        """The same, and lists, whose rows belong together: all of one moment."""
         opened = self._open
         if opened is not None:
             yield opened.collections
@@ -254,11 +261,13 @@ class DModel:
     def _commit(self, edits: Edits) -> None:
         """Make one event of edits, or add them to the transaction that is open."""
         opened = self._open
-        with _as_value_error():
+        try:  # every `set` comes by: `_as_value_error` would cost it 2 us
             if opened is not None:
                 opened.add(edits)
             else:
                 self._node.commit(self._object_id, edits, self._caller)
+        except InvalidEvent as error:
+            raise ValueError(str(error)) from error
 
     def _edit(self, make: Callable[[Collections], Sequence[Part]]) -> None:
         """As `_commit`, of what `make` makes in view of the object; nothing if that is nothing."""
@@ -268,8 +277,8 @@ class DModel:
                 opened.add(make(opened.collections))
             return
 
-        def edits() -> Sequence[Part]:
-            shown = Collections(self._node.view.rows)
+        def edits(rows: Readable) -> Sequence[Part]:
+            shown = Collections(rows)
             shown.need(self._object_id)
             made = make(shown)
             if not made:
@@ -323,7 +332,7 @@ class DModel:
 
     def _field(self, key: str) -> DField:
         """The declared field of that name, bound; a plain one for a name not declared."""
-        declared = self._declared().get(register.PREFIX + key)
+        declared = self._declared().get(f"{register.PREFIX}{key}")
         field = declared if isinstance(declared, DField) else DField(key)
         return field.__get__(self, type(self))
 

@@ -22,13 +22,16 @@ from dinemic.gate import Gate
 from dinemic.guarding import Guarding
 from dinemic.intake import Intake
 from dinemic.keyring import Keyring
+from dinemic.listener_host import NodeHost
+from dinemic.listeners import Listeners, ListenersStatus
+from dinemic.sealer import Sealer
 from dinemic_engine.draft import Draft
 from dinemic_engine.errors import (
     NotLaunched,
     StoreError,
     UsageError,
 )
-from dinemic_engine.ids import ObjectId, short, to_text
+from dinemic_engine.ids import EventId, ObjectId, short, to_text
 from dinemic_engine.ranges import Bound, Fingerprint, Key
 from dinemic_engine.store import Snapshot, Store
 
@@ -36,6 +39,9 @@ if TYPE_CHECKING:
     from dinemic.net import Network, NetworkStatus
 
 _log = logging.getLogger(__name__)
+
+DRAIN_S: Final = 5.0
+"""How long the end of a node waits for listeners to be told what they are due; see `close`."""
 
 GROUP_COMMIT_S: Final = 0.006
 """How long writes are gathered before one flush: with a flush of 1 to 3 ms, within 10 ms."""
@@ -56,26 +62,13 @@ class Status:
     """Events without effect as they came: their author had been revoked (AUTH-4, AUTH-5)."""
     flipped: int
     """Times an event already here lost its effect to one that came late, or got it back."""
+    vetoed: int
+    """Events the guards of this node refused."""
     refused: dict[str, int]
     waiting: int
     held: int
+    listeners: ListenersStatus
     network: NetworkStatus | None
-
-
-class _NoGuards:
-    guarding = False
-
-    def guarded(self, model, event):
-        return False
-
-    def ask(self, asked, *, local):
-        return None
-
-    def is_away(self, asked):
-        return False
-
-    def wake(self, object_id):
-        pass
 
 
 class Node:
@@ -87,8 +80,12 @@ class Node:
         self._store = store
         self._gate = Gate(store, config.durability)
         self.view: Final = self._gate.view
-        guarding = Guarding(self._gate, _NoGuards())
-        edits = Authoring(self._gate, keyring, guarding, self.check_open)
+        sealer = Sealer(self.view, keyring)
+        host = NodeHost(store, self._gate, keyring, sealer)
+        self.listeners: Final = Listeners(host)
+        self._gate.listeners = self.listeners
+        host.guarding = guarding = Guarding(self._gate, self.listeners)
+        edits = Authoring(self._gate, keyring, sealer, guarding, self.check_open)
         self.create: Final = edits.create
         self.commit: Final = edits.commit
         self.grant: Final = edits.grant
@@ -100,11 +97,13 @@ class Node:
         self._intake = Intake(self._gate, guarding, self._subscribed, self.check_open)
         self.ingest: Final = self._intake.ingest
         self.import_events: Final = self._intake.import_events
+        self.listeners.start()
         self._pid = os.getpid()
         self._closing = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="dinemic-keeper", daemon=True)
         self._keeper.start()
         never_destroy_in_child(self)
+        guarding.resume()
 
     @classmethod
     def open(cls, config: Config) -> Node:
@@ -191,13 +190,17 @@ class Node:
     def _subscribed(self, model: str) -> bool:
         return self.config.models == ("*",) or model in self.config.models
 
-    def fingerprint(self, model: str, lower: Bound, upper: Bound) -> Fingerprint:
-        """Fingerprint of a model's events in a range (REC-2)."""
-        return self.view.fingerprint(model, lower, upper)
+    def fingerprint(
+        self, model: str, lower: Bound, upper: Bound, *, effective: bool = False
+    ) -> Fingerprint:
+        """Fingerprint of a model's events in a range (REC-2), or of the effective ones."""
+        return self.view.fingerprint(model, lower, upper, effective=effective)
 
-    def keys(self, model: str, lower: Bound, upper: Bound, limit: int) -> list[Key]:
-        """Up to `limit` keys (t, id) of that range, ascending."""
-        return self.view.range_keys(model, lower, upper, limit)
+    def keys(
+        self, model: str, lower: Bound, upper: Bound, limit: int, *, effective: bool = False
+    ) -> list[Key]:
+        """Up to `limit` keys (t, id) of those events, ascending."""
+        return self.view.range_keys(model, lower, upper, limit, effective=effective)
 
     def events(self, ids: Sequence[bytes]) -> list[tuple[str, bytes] | None]:
         """For each event id (model, signed bytes), None where it is not here."""
@@ -243,6 +246,19 @@ class Node:
         except StoreError as error:  # reconciliation brings them again
             _log.error("%d events that had been held were not kept: %s", len(ready), error)
 
+    def lift_veto(self, event_id: EventId) -> None:
+        """Have an event judged again that a guard of this node refused; the answer follows soon.
+
+        Raises:
+            KeyError: no such event here, or it is not vetoed.
+        """
+        self.check_open()
+        with self._gate.lock:
+            proposal = self._gate.ledger.lift(event_id)
+            self._gate.accept(proposal)
+        self._gate.written()
+        self.listeners.wake(self.view.event(event_id).object)
+
     def status(self) -> Status:
         """Counters and what the network is doing."""
         tip = self._gate.ledger.tip
@@ -258,9 +274,11 @@ class Node:
             counters.duplicate,
             counters.void,
             counters.flipped,
+            counters.vetoed,
             dict(counters.refused),
             waiting,
             held,
+            self.listeners.status(),
             self._gate.network.status() if self._gate.network is not None else None,
         )
 
@@ -271,7 +289,10 @@ class Node:
         try:
             if self._gate.network is not None:
                 self._gate.network.stop()
+            if not self._closing.is_set():
+                self.listeners.drain(DRAIN_S)
         finally:
+            self.listeners.stop()
             with self._gate.lock:
                 first = not self._closing.is_set()
                 self._closing.set()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import NamedTuple
 
+from dinemic.contents import Content, contents
 from dinemic.models import DModel
 from dinemic_engine.canonical import Sealed, Value
+from dinemic_engine.collections_view import Collections
 from dinemic_engine.errors import UnknownObject, Unreadable
 from dinemic_engine.event import Event
 from dinemic_engine.ids import (
@@ -46,6 +48,9 @@ class Replayed:
     left_out: list[LeftOut]
     """What was asked to be left out, and what only that allowed, in replay order; what is later
     than `until` is not listed."""
+    collections: dict[str, Content] = field(default_factory=dict)
+    """By stored key (``list_albums``): the values of a list or set, a dict, the sum of a counter;
+    sealed values as for `fields`, but a counter leaves them out."""
 
 
 def replay(
@@ -80,6 +85,7 @@ def replay(
         dict(_fields(obj, refolded.view)),
         b"" if found is None else refolded.view.digest(object_id),
         [LeftOut(to_text(each.event), each.reason) for each in refolded.left_out],
+        _collections(obj, refolded.view),
     )
 
 
@@ -118,6 +124,16 @@ def _named(
         raise UnknownObject(
             f"{short(raw)}... is no event of {short(object_id)}..., nor anybody who made one"
         )
+
+
+def _collections(obj: DModel, view: View) -> dict[str, Content]:
+    """What is in the lists, dicts, counters and sets of a replay, by stored key."""
+
+    def unseal(path: str, value: Sealed) -> Value:
+        return obj._node.unseal(obj._object_id, path, value, obj._caller)
+
+    found = contents(Collections(view.rows), obj._object_id, unseal)
+    return {stored: content for stored, content, _ in found}
 
 
 def _fields(obj: DModel, view: View) -> Iterator[tuple[str, Value]]:

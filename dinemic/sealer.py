@@ -232,6 +232,19 @@ class Sealer:
             return opened
         return canonical.decode(spelled)
 
+    def open_made(self, object_id: ObjectId, path: str, value: Sealed) -> Value:
+        """The value inside `value`, by the key of an epoch that was made here and lately.
+
+        For whoever may read: the epoch may be in an event that is yet to be made.
+
+        Raises:
+            Unreadable: no such epoch is remembered, or it opens nothing.
+        """
+        for (commit, _), epoch_key in list(self._made.items()):
+            if commit == value.epoch:
+                return sealing.unseal(object_id, path.encode(), epoch_key, value)
+        raise Unreadable(f"no epoch {short(value.epoch)} was made here")
+
     def _key(self, object_id: ObjectId, commit: bytes, keys: ObjectKeys) -> bytes:
         """The key of an epoch as its recipient opens it, remembered."""
         slot = (commit, keys.signing.public)

@@ -40,7 +40,7 @@ class Workers(Generic[_Key]):
         self._wanted: set[_Key] = set()
         """The keys in `_ready`, and those to be put there when their run ends."""
         self._running: dict[_Key, threading.Thread] = {}
-        self._threads = 0
+        self._threads: list[threading.Thread] = []
         self._free = 0
         self._stopped = False
 
@@ -76,7 +76,12 @@ class Workers(Generic[_Key]):
             self._wanted.clear()
             self._ready.clear()
             self._work_there.notify_all()
-            return self._work_done.wait_for(lambda: not self._others(), timeout)
+            ended = self._work_done.wait_for(lambda: not self._others(), timeout)
+            busy = set(self._running.values())
+        for thread in self._threads:
+            if thread not in busy:
+                thread.join()  # it has nothing left to do but to end
+        return ended
 
     def _others(self) -> bool:
         """Whether another thread than this works."""
@@ -86,14 +91,15 @@ class Workers(Generic[_Key]):
     def _put(self, key: _Key) -> None:
         """Let a free thread work on `key`, or a new one, or whichever is free first."""
         self._ready.append(key)
-        if len(self._ready) > self._free and self._threads < self._threads_max:
-            name = f"{self._name}-{self._threads + 1}"
+        if len(self._ready) > self._free and len(self._threads) < self._threads_max:
+            name = f"{self._name}-{len(self._threads) + 1}"
+            thread = threading.Thread(target=self._run, name=name, daemon=True)
             try:
-                threading.Thread(target=self._run, name=name, daemon=True).start()
+                thread.start()
             except RuntimeError as error:  # the interpreter is ending, or the machine has no more
                 _log.info("no thread %s: %s", name, error)
             else:
-                self._threads += 1
+                self._threads.append(thread)
                 self._free += 1
         self._work_there.notify()
 

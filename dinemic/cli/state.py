@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +10,7 @@ from typing import NamedTuple
 import click
 
 from dinemic.cli.common import Home, find_object, of_a_home, print_json, reading
+from dinemic.cli.contents import contents_json, print_contents
 from dinemic.cli.tables import print_table
 from dinemic.cli.words import (
     Author,
@@ -24,6 +25,7 @@ from dinemic.cli.words import (
     value_json,
     value_text,
 )
+from dinemic.contents import Unseal
 from dinemic.keyring import Keyring, ObjectKeys
 from dinemic.logs import printable
 from dinemic.sealer import find_epoch_key
@@ -36,9 +38,6 @@ from dinemic_engine.ops import ROLES
 from dinemic_engine.replay import LeftOut, refold, upto
 from dinemic_engine.types import register
 from dinemic_engine.view import Reading, View
-
-Unseal = Callable[[str, Sealed], Value]
-"""Stored key and sealed value to the value inside; raises `Unreadable`."""
 
 
 @click.command()
@@ -177,7 +176,7 @@ def _keyring(here: Home) -> Keyring:
 
 def _unseal(view: View, object_id: ObjectId, keys: ObjectKeys, stored: str, value: Sealed) -> Value:
     epoch_key = find_epoch_key(view, object_id, value.epoch, keys)
-    return sealing.unseal(object_id, stored.encode("ascii"), epoch_key, value)
+    return sealing.unseal(object_id, stored.encode(), epoch_key, value)
 
 
 # -- one object --------------------------------------------------------------------------------
@@ -248,6 +247,7 @@ def _shown_json(shown: _Shown) -> dict[str, Json]:
         "digest": to_text(view.digest(object_id)),
         "grants": grants,
         "fields": {field.name: _field_json(field) for field in _fields(shown)},
+        "collections": contents_json(view, object_id, shown.unseal),
     }
 
 
@@ -292,6 +292,7 @@ def _print_shown(shown: _Shown) -> None:
             for field in fields
         ]
         print_table(("field", "value", "set at", "by"), rows)
+    print_contents(view, object_id, shown.unseal)
 
 
 def _field_text(field: _Field) -> str:

@@ -14,7 +14,7 @@ from dinemic.cli.tables import print_table
 from dinemic.cli.words import op_text, plural, time_text
 from dinemic.config import Config
 from dinemic.logs import printable
-from dinemic.node import Node
+from dinemic.node import DRAIN_S, Node
 from dinemic_engine.event import Event
 from dinemic_engine.ids import ObjectId, db_id, short, to_text
 from dinemic_engine.vetoes import Veto, Withheld
@@ -94,7 +94,7 @@ def lift_vetoes(events: tuple[str, ...], home: Path | None, as_json: bool) -> No
     try:
         for each in lifted:
             node.lift_veto(each.event.id)
-        node.settle_guards()
+        node.listeners.drain(DRAIN_S)
         rows = [node.view.withheld(each.event.object) for each in lifted]
     finally:
         node.close()

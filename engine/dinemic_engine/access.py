@@ -205,7 +205,7 @@ def grant_for(
     """The last grant by which `author` stands at `at`; grants of `event` itself do not count."""
     for role in roles:
         # The last first: of one who was granted and revoked in turn mostly that one counts.
-        for grant in _granted(rows, at.no, author, role, reverse=True):
+        for grant in granted(rows, at.no, author, role, reverse=True):
             if (
                 grant.act.event != event
                 and covers(rows, at, grant.act.chain, grant.act.seq)
@@ -240,7 +240,7 @@ def _act_stands(rows: Readable, row: ObjectRow, act: Act, scope: Place | None) -
 
 def holder(rows: Readable, row: ObjectRow, no: int, author: AuthorId, role: int) -> Granted | None:
     """The last grant of a role that `author` holds now, by all that this node shows, or None."""
-    for grant in _granted(rows, no, author, role, reverse=True):
+    for grant in granted(rows, no, author, role, reverse=True):
         if _is_shown(rows, row, grant.act) and not any(
             revoke.event != grant.act.event
             and covers(rows, revoke.place, grant.act.chain, grant.act.seq)
@@ -415,7 +415,7 @@ def in_doubt(rows: Readable, row: ObjectRow, no: int, who: AuthorId) -> bool:
         return True
     return any(
         grant.act.by != row.owner and _was_revoked(rows, no, grant.act.by)
-        for grant in _granted(rows, no, who, READ)
+        for grant in granted(rows, no, who, READ)
     )
 
 
@@ -477,7 +477,7 @@ def grants(rows: Readable, no: int, role: int | None = None) -> list[Granted]:
     return [grant for grant in found if role is None or grant.role == role]
 
 
-def _granted(
+def granted(
     rows: Readable, no: int, author: AuthorId, role: int, *, reverse: bool = False
 ) -> Iterator[Granted]:
     """The grants of a role of an author in order, or the last first; of one event one is enough."""

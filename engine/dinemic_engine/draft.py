@@ -15,7 +15,7 @@ Values inserted one after another into a list are gathered and become one op, a 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, cast
 
 from dinemic_engine import canonical, limits, log
@@ -23,7 +23,7 @@ from dinemic_engine.canonical import Value
 from dinemic_engine.edits import Edit, ListInsert
 from dinemic_engine.errors import LimitExceeded, Reason, UnknownObject
 from dinemic_engine.ids import ObjectId, short
-from dinemic_engine.ops import read_op
+from dinemic_engine.ops import Op, read_op
 from dinemic_engine.store import Store, keyspace
 from dinemic_engine.store.keyspace import Head
 from dinemic_engine.store.overlay import Overlay, Readable
@@ -64,6 +64,7 @@ class Draft:
         self.heads: Sequence[Head] = log.heads(self._rows, self.no)
         self._place = draft_place(self.no)
         self._ops: list[Edit] = []
+        self._event = replace(DRAFT, ops=cast("tuple[Op, ...]", self._ops))  # grows with them
         self._run: _Run | None = None
 
     @property
@@ -92,9 +93,9 @@ class Draft:
             raise LimitExceeded(Reason.TOO_MANY, f"more than {limits.OPS_MAX} ops in one event")
         copy = _copied(op)
         kind, index = type_of(copy), len(self._ops)
-        kind.keep(self._rows, self._place, DRAFT, index, copy)
-        kind.advance(self._rows, self._place, DRAFT, index, copy, None, authorized=True)
         self._ops.append(copy)
+        kind.keep(self._rows, self._place, self._event, index, copy)
+        kind.advance(self._rows, self._place, self._event, index, copy, None, authorized=True)
 
     # -- lists --------------------------------------------------------------------------------
 

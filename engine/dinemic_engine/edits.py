@@ -303,7 +303,13 @@ def only_edits(ops: Iterable[object]) -> bool:
     return _EDITS.issuperset(map(type, ops))
 
 
+def only_writes(ops: Iterable[object]) -> bool:
+    """Whether ops are all SET or DELETE: they point at nothing, and nothing is built on them."""
+    return _WRITES.issuperset(map(type, ops))
+
+
 _EDITS: Final = frozenset(EDITS)
+_WRITES: Final = frozenset({Set, Delete})
 
 
 def _element_fields(element: Element) -> list[object]:

@@ -56,7 +56,7 @@ def fold(
         waiting: list[Event] = []
         for event in some:
             proposal = ledger.prepare(
-                [event], T_US_MAX, lifted=None, withhold=lambda _, event: event.id in withheld
+                [event], T_US_MAX, lifted=None, withhold=lambda _, event, __: event.id in withheld
             )
             match proposal.outcomes[0]:
                 case Admitted():

@@ -23,7 +23,7 @@ from typing import Final
 from dinemic_engine import access, canonical, log
 from dinemic_engine.edits import EDITS
 from dinemic_engine.event import Event
-from dinemic_engine.ids import EventId, to_text
+from dinemic_engine.ids import AuthorId, EventId, to_text
 from dinemic_engine.ops import Create, Grant, Remove, Revoke
 from dinemic_engine.state import ROLE_LISTS
 from dinemic_engine.store import keyspace
@@ -60,8 +60,13 @@ def asked(rows: Readable, row: ObjectRow, event: Event, place: Place) -> Asked:
     questions = _questions(
         rows, place.no, event, lambda slot: value_before(rows, row, event, place, slot)
     )
-    detached = event.parents == (EventId(event.object),) and event.author != row.owner
-    return Asked(row.model, event, access.stood(rows, row, event, place), detached, questions)
+    authorized = access.stood(rows, row, event, place)
+    return Asked(row.model, event, authorized, is_detached(event, row.owner), questions)
+
+
+def is_detached(event: Event, owner: AuthorId | bytes) -> bool:
+    """Whether an event is by a stranger that had seen nothing of the object but its genesis."""
+    return event.parents == (EventId(event.object),) and event.author != owner
 
 
 def _questions(rows: Readable, no: int, event: Event, seen: Before) -> tuple[Question, ...]:

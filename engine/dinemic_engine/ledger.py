@@ -42,7 +42,7 @@ from dinemic_engine.outcomes import (
 )
 from dinemic_engine.ranges import id_term
 from dinemic_engine.store import Store, keyspace
-from dinemic_engine.store.keyspace import AUTHORIZED, VOID, Head, ObjectRow, Place, Sums, Tip
+from dinemic_engine.store.keyspace import AUTHORIZED, VOID, Head, ObjectRow, Place, Tip
 from dinemic_engine.store.overlay import Overlay, Readable, Recent
 from dinemic_engine.types.change import Change
 from dinemic_engine.vetoes import Veto
@@ -63,6 +63,12 @@ class Proposal:
     admitted: list[Admitted] = field(default_factory=list)
     """The events that `accept` would let in, in the order they were judged: parents first."""
 
+    @property
+    def changing(self) -> Sequence[Admitted | Answered]:
+        """The outcomes that may change what a reader sees, in the order that happens."""
+        answered = [outcome for outcome in self.outcomes if type(outcome) is Answered]
+        return [*self.admitted, *answered]
+
 
 class Ledger:
     """Events of all objects in one store."""
@@ -82,6 +88,11 @@ class Ledger:
     def tip(self) -> Tip:
         """How much has been admitted."""
         return self._tip
+
+    @property
+    def rows(self) -> Readable:
+        """The rows of everything accepted, those lately used at hand; for who holds the lock."""
+        return self._rows
 
     def flush(self) -> None:
         """Put everything accepted so far on disk; may run beside `prepare` and `accept`."""
@@ -165,6 +176,8 @@ class Ledger:
             raise UnknownObject(f"no object {short(object_id)}... is known here")
         no = keyspace.unpack_u32(value)
         row = _object_row(self._rows, no)
+        if row.hidden:
+            raise UnknownObject(f"no object {short(object_id)}... is known here")
         if row.removed_by:
             raise UnknownObject(f"{row.model} {short(object_id)}... was removed")
         return no
@@ -254,7 +267,8 @@ class Ledger:
             row = self._object(proposal, event, no)
             placement = log.place(rows, no, event, parents, row.chains)
             trial = Overlay(rows, placement.rows)
-            flags = AUTHORIZED if access.judge(trial, row, event, placement.place) else 0
+            authorized = access.judge(trial, row, event, placement.place)
+            flags = AUTHORIZED if authorized else 0
             state.check_targets(trial, placement.place, event)
             if row.cuts and event.author != row.owner:
                 flags = access.verdict(trial, row, event, placement.place)
@@ -269,7 +283,7 @@ class Ledger:
             access.judge_genesis(event)
             no, row = self._new_object(proposal, event)
             placement = log.place(rows, no, event, parents, 0)
-            flags = AUTHORIZED
+            authorized, flags = True, AUTHORIZED
         place = placement.place._replace(flags=flags)
         rows.rows.update(placement.rows)
         self._write_event(proposal, event, place, row.model_no)
@@ -278,7 +292,7 @@ class Ledger:
             changed = changed._replace(chains=placement.chains)
         seen: list[Change] | None = [] if proposal.watched else None
         withheld = row.hidden or (
-            proposal.withhold is not None and proposal.withhold(row.model, event)
+            proposal.withhold is not None and proposal.withhold(row.model, event, authorized)
         )
         if withheld:
             changed = vetoes.withhold(rows, changed, place, event)
@@ -388,14 +402,9 @@ class Ledger:
     def _add_to_sums(
         self, proposal: Proposal, model_no: int, event_id: bytes, by: int, effective_by: int
     ) -> None:
-        key = keyspace.fingerprint_key(model_no)
-        sums, term = keyspace.unpack_sums(proposal.rows.get(key)), id_term(event_id)
-        proposal.rows.rows[key] = Sums(
-            sums.events + by,
-            (sums.total + by * term) % (1 << 256),
-            sums.effective + effective_by,
-            (sums.effective_total + effective_by * term) % (1 << 256),
-        ).pack()
+        key, term = keyspace.fingerprint_key(model_no), id_term(event_id)
+        value = proposal.rows.get(key)
+        proposal.rows.rows[key] = keyspace.add_to_sums(value, term, by, effective_by)
 
     # -- guards -------------------------------------------------------------------------------
 
@@ -416,6 +425,20 @@ class Ledger:
         parents = [log.place_of(rows, parent) for parent in event.parents]
         placement = log.place(rows, no, event, parents, row.chains)
         return guards.asked(Overlay(rows, placement.rows), row, event, placement.place)
+
+    def model_of(self, event: Event) -> str:
+        """The model of the object an event is of, a draft or one of the log. Under the lock.
+
+        Raises:
+            UnknownObject: no such object here.
+        """
+        first = event.ops[0]
+        if isinstance(first, Create):
+            return first.model
+        value = self._rows.get(keyspace.object_key(event.object))
+        if value is None:
+            raise UnknownObject(f"no object {short(event.object)}... is known here")
+        return _object_row(self._rows, keyspace.unpack_u32(value)).model
 
     def _no(self, object_id: bytes) -> int:
         value = self._store.get(keyspace.object_key(object_id))
@@ -444,7 +467,7 @@ class Ledger:
 
     def answer(self, event: Event, veto: Veto | None) -> Proposal:
         """The guards let an event pass that waits for them, or refuse it; nothing is written."""
-        proposal = Proposal([], Overlay(self._rows), self._tip, self._tip, None)
+        proposal = Proposal([], Overlay(self._rows), self._tip, self._tip, None, watched=True)
         rows = proposal.rows
         place = log.place_of(rows, event.id)
         row = _object_row(rows, place.no)

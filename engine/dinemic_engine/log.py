@@ -151,14 +151,17 @@ def heads(rows: Readable, no: int) -> list[Head]:
 
 def add_head(rows: Overlay, event: Event, place: Place) -> None:
     """An effective event was admitted: it is a head, and what it had seen is none any more."""
-    named = set(event.parents)
-    kept = [
-        head
-        for head in heads(rows, place.no)
-        if head.id not in named and not covers(rows, place, head.chain, head.seq)
-    ]
+    key = keyspace.heads_key(place.no)
+    value = rows.get(key) or b""
+    kept: list[Head] = []
+    if len(event.parents) != 1 or not keyspace.is_only_head(value, event.parents[0]):
+        kept = [
+            head
+            for head in keyspace.unpack_heads(value)
+            if head.id not in event.parents and not covers(rows, place, head.chain, head.seq)
+        ]
     kept.append(Head(event.t, event.id, place.chain, place.seq, place.base))
-    rows.rows[keyspace.heads_key(place.no)] = keyspace.pack_heads(kept)
+    rows.rows[key] = keyspace.pack_heads(kept)
 
 
 def find_heads(rows: Overlay, no: int, chains: int) -> list[Head]:

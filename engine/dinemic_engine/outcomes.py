@@ -93,8 +93,8 @@ class Answered:
     """What a reader sees changed by it."""
 
 
-Withhold: TypeAlias = Callable[[str, Event], bool]
-"""Whether an event of an object of that model waits for the guards of this node."""
+Withhold: TypeAlias = Callable[[str, Event, bool], bool]
+"""Whether an event of an object of that model waits for this node's guards; it is authorized?"""
 
 Outcome: TypeAlias = Admitted | Duplicate | Refused | Orphan | Ahead | Surplus | Answered
 

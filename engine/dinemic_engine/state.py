@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from typing import Final, cast
 
 from dinemic_engine import access, canonical, log
-from dinemic_engine.edits import EDITS, only_edits, stored_key
+from dinemic_engine.edits import EDITS, only_edits, only_writes, stored_key
 from dinemic_engine.event import Event
 from dinemic_engine.ids import ID_BYTES, AuthorId, to_text
 from dinemic_engine.ops import READ, ROLES, Create, Epoch, Grant, Remove, Revoke, SetPolicy
@@ -35,6 +35,8 @@ from dinemic_engine.vetoes import is_withheld
 
 def keep_facts(rows: Overlay, row: ObjectRow, place: Place, event: Event) -> ObjectRow:
     """Keep what an admitted event says about access and sealing; the object row afterwards."""
+    if only_writes(event.ops):
+        return row
     for index, op in enumerate(event.ops):
         if isinstance(op, EDITS):
             type_of(op).keep(rows, place, event, index, op)
@@ -143,6 +145,8 @@ def check_targets(rows: Readable, place: Place, event: Event) -> None:
     Raises:
         BrokenChain: no node ever admits the event (T1).
     """
+    if only_writes(event.ops):
+        return
     for index, op in enumerate(event.ops):
         if isinstance(op, EDITS):
             type_of(op).check(rows, place, event, index, op)

@@ -271,6 +271,11 @@ class View:
         no, _ = self.need(object_id)
         return access.grants(self._store, no, role)
 
+    def grants_to(self, object_id: bytes, author: AuthorId) -> list[Granted]:
+        """Every grant of any role to a key ever admitted on an object, standing or not."""
+        no, _ = self.need(object_id)
+        return [grant for role in ROLES for grant in access.granted(self._store, no, author, role)]
+
     def holders(self, object_id: bytes, role: int) -> list[Holder]:
         """Everybody but the owner who holds a role now, by signing key."""
         no, _ = self.need(object_id)

@@ -157,6 +157,27 @@ def test_show_opens_a_sealed_field_as_a_caller(tmp_path: Path) -> None:
     assert opened["fields"]["salary"]["value"] == "44321"
 
 
+def test_show_prints_lists_dicts_counters_and_sets(home: Path, person: str) -> None:
+    found = json_of("show", person, "--home", home)["collections"]
+    assert found["dict_phones"] == {"entries": {"home": "555"}, "locked": 0}
+    assert found["counter_visits"] == {"sum": 1, "locked": 0}
+    assert found["set_tags"] == {"values": ["kind"], "locked": 0}
+    text = run("show", person, "--home", home).stdout
+    assert "dict phones: 1 entry" in text
+    assert "counter visits: 1\n" in text
+    assert "set tags: 1 value" in text
+    assert "'kind'" in text
+
+
+def test_show_counts_what_it_cannot_open(tmp_path: Path) -> None:
+    sample = make_home(tmp_path)
+    (tmp_path / "keys" / f"{to_text(sample.person)}.key").unlink()
+    words = ("show", db_id("Person", sample.person), "--home", tmp_path)
+    found = json_of(*words)["collections"]
+    assert found["counter_visits"] == {"sum": 0, "locked": 1}
+    assert "counter visits: 0 (1 sealed, not opened)" in run(*words).stdout
+
+
 def test_show_as_somebody_whose_key_is_not_here_is_refused(home: Path, person: str) -> None:
     note = json_of("objects", "Note:*", "--removed", "--home", home)["objects"][0]["id"]
     assert "private key" in run("show", person, "--as", note, "--home", home, code=2).stderr
@@ -225,7 +246,7 @@ def test_log_says_what_happened_in_words(home: Path, person: str, sample: Sample
     assert lines[1].endswith("set name = 'Bob'")
     assert "new sealing key for 2 readers; set salary = <sealed, epoch " in lines[2]
     assert chief in lines[3]
-    assert lines[3].endswith("set name = 'Robert'; set age = 44")
+    assert lines[3].endswith("set name = 'Robert'; set age = 44; insert into albums: 'Blue'")
     assert lines[5].endswith("set town = 'Kraków'; delete age")
     assert lines[6].endswith("set guestbook = 'hello'  (unauthorized)")
     assert "grant admin to " in lines[7]

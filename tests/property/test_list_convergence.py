@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from itertools import permutations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dinemic_engine import log
@@ -19,6 +19,8 @@ from support.graphs import SEEDS, Site, delivery
 from support.list_rows import check_rows, everything, list_rows, seen_by
 from support.lists import STORED, history
 
+SOME = settings(max_examples=max(settings().max_examples // 3, 1))
+
 
 def delivered(batches: list[list[Event]]) -> Site:
     site = Site()
@@ -27,6 +29,7 @@ def delivered(batches: list[list[Event]]) -> Site:
     return site
 
 
+@SOME
 @given(SEEDS, st.integers(1, 40))
 def test_i_11_a_list_is_what_the_paper_says_in_any_order_of_delivery(seed: int, count: int) -> None:
     rng = random.Random(seed)
@@ -44,6 +47,7 @@ def test_i_11_a_list_is_what_the_paper_says_in_any_order_of_delivery(seed: int, 
     assert len(digests) == 1
 
 
+@SOME
 @given(SEEDS)
 def test_i_11_every_order_of_a_few_events_gives_one_list(seed: int) -> None:
     first, *rest = history(random.Random(seed), 4, run_max=70)
@@ -54,6 +58,7 @@ def test_i_11_every_order_of_a_few_events_gives_one_list(seed: int) -> None:
         check_rows(site.store)
 
 
+@SOME
 @given(SEEDS, st.integers(1, 30))
 def test_i_05_effects_come_and_go_in_any_order_and_leave_no_trace(seed: int, count: int) -> None:
     rng = random.Random(seed)
@@ -92,6 +97,7 @@ def turn(rows: Overlay, event: Event, *, stands: bool) -> None:
             sequence.retract(rows, place, event, index, op, None)
 
 
+@SOME
 @given(SEEDS, st.integers(1, 30))
 def test_an_index_leads_to_its_element_and_back(seed: int, count: int) -> None:
     rng = random.Random(seed)

@@ -55,7 +55,7 @@ class GuardedSite(Site):
             events = [event for _, event in self.waiting.arrived(admitted)]
         return []
 
-    def wants(self, model: str, event: Event) -> bool:
+    def wants(self, model: str, event: Event, authorized: bool = True) -> bool:
         return chosen(self.salt, event.id, of=5) > 0
 
     def judge(self, object_id: ObjectId, most: int = 1 << 30) -> None:
@@ -148,7 +148,7 @@ def test_i_05_the_view_is_the_fold_of_what_stands_and_is_not_withheld(worlds: li
         fold = Ledger(store := MemoryStore())
         for event in sorted(site.events(), key=lambda event: (event.t, event.id)):
             proposal = fold.prepare(
-                [event], NOW, None, withhold=lambda _, it, ids=withheld: it.id in ids
+                [event], NOW, None, withhold=lambda _, it, __, ids=withheld: it.id in ids
             )
             fold.accept(proposal)
         folded, found = portable(store), site.portable()

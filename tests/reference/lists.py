@@ -60,8 +60,8 @@ def values(
             match op:
                 case ListInsert(field=name, count=count) if name == field:
                     for at in range(count):
-                        sealed = isinstance(op.values, Sealed)
-                        value = (op.values, at) if sealed else op.values[at]
+                        given = op.values
+                        value = (given, at) if isinstance(given, Sealed) else given[at]
                         alive[Element(event.id, index, at)] = value
                 case ListDelete(field=name, spans=spans) if name == field:
                     for first, length in spans:

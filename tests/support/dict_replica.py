@@ -102,7 +102,11 @@ class KeySet:
 
 
 class DictReplica:
-    """A node's events in a dict. `announce` is called with what is admitted, as a node does."""
+    """A node's events in a dict. `announce` is called with what is admitted, as a node does.
+
+    It knows no access rules: every event has effect but those in `void`, and every one counts in
+    the reconciled set but those in `inert`, which are void too.
+    """
 
     def __init__(
         self,
@@ -114,6 +118,8 @@ class DictReplica:
         self.announce: Callable[[str, Sequence[bytes]], None] = lambda model, events: None
         self.ingested: list[tuple[bytes, tuple[bytes, ...]]] = []
         """Every call of `ingest`: source and events."""
+        self.void: frozenset[bytes] = frozenset()
+        self.inert: frozenset[bytes] = frozenset()
         self._read = read
         self._models = models
         self._events: dict[bytes, tuple[str, bytes]] = {}
@@ -137,11 +143,20 @@ class DictReplica:
     def model_names(self) -> tuple[str, ...]:
         return tuple(sorted(self._keys))
 
-    def fingerprint(self, model: str, lower: Bound, upper: Bound) -> Fingerprint:
-        return self._keys.get(model, KeySet()).fingerprint(lower, upper)
+    def fingerprint(
+        self, model: str, lower: Bound, upper: Bound, *, effective: bool = False
+    ) -> Fingerprint:
+        return self._counted(model, effective=effective).fingerprint(lower, upper)
 
-    def keys(self, model: str, lower: Bound, upper: Bound, limit: int) -> list[Key]:
-        return self._keys.get(model, KeySet()).keys(lower, upper, limit)
+    def keys(
+        self, model: str, lower: Bound, upper: Bound, limit: int, *, effective: bool = False
+    ) -> list[Key]:
+        return self._counted(model, effective=effective).keys(lower, upper, limit)
+
+    def _counted(self, model: str, *, effective: bool) -> KeySet:
+        keys = self._keys.get(model, KeySet())
+        without = self.inert | self.void if effective else self.inert
+        return keys if not without else KeySet(key for key in keys if key[1] not in without)
 
     def events(self, ids: Sequence[bytes]) -> list[tuple[str, bytes] | None]:
         return [self._events.get(event_id) for event_id in ids]

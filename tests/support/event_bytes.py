@@ -199,5 +199,8 @@ VAULT = event_id(vault)
 shelf = event(owner, None, T, [], [create("Shelf", owner, [False, {}]), grant(UPDATE, clerk)])
 SHELF = event_id(shelf)
 
+rack = event(owner, None, T, [], [create("Rack", owner, [False, {}]), grant(UPDATE, clerk)])
+RACK = event_id(rack)
+
 KEY_1, KEY_2 = sha(b"vector/epoch/1"), sha(b"vector/epoch/2")
 SALT_1, SALT_2 = sha(b"vector/salt/1")[:16], sha(b"vector/salt/2")[:16]

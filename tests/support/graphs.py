@@ -292,8 +292,8 @@ def _edit(rng: random.Random, kin: Sequence[Event], before: Sequence[Op]) -> Edi
         case 2:
             return DictDelete(name, rng.choice(_KEYS))
         case 3:
-            sealed = isinstance(value, canonical.Sealed)
-            return CounterAdd(name, value if sealed else rng.choice((-1, 1, (1 << 63) - 1)))
+            amount = rng.choice((-1, 1, (1 << 63) - 1))
+            return CounterAdd(name, value if isinstance(value, canonical.Sealed) else amount)
         case 4 | 5:
             return SetAdd(name, value)
     adds = [
@@ -321,14 +321,14 @@ def _op(rng: random.Random, kin: Sequence[Event], before: Sequence[Op]) -> Op:
             return Set(name, rng.randrange(4))
         case 4:
             return Set(name, canonical.Sealed(rng.choice(_COMMITS), bytes(16), b""))
-        case 5 | 6:
+        case 5:
             return Delete(name)
         case 7:
             grant = rng.choice(ACTORS).grant(rng.randint(READ, ADMIN))
             if rng.randrange(4):
                 return grant
             return replace(grant, suite=SUITE_HYBRID, sealing=_OTHER_SUITE)
-        case 8:
+        case 6 | 8:
             readers = set(rng.sample(ACTORS, rng.randint(1, 2)))
             if rng.randrange(4):
                 readers.add(OWNER)

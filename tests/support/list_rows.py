@@ -80,6 +80,8 @@ def _check_piece(rows: Readable, keys: runs.Keys, number: int, slot: int) -> int
     assert runs.locate(rows, keys, piece.run, piece.first) == (spot, piece)
     block = runs.block_of(rows, keys, piece.run, piece.first)
     assert piece.first // 64 == (piece.first + piece.length - 1) // 64
+    if piece.flags & counted_tree.RIGHT:
+        assert piece.first + piece.length == block.size
     effective = piece.flags & counted_tree.EFFECTIVE
     alive = runs.bits(piece.first % 64, piece.length) & ~block.deleted if effective else 0
     assert piece.live == alive.bit_count()

@@ -1,10 +1,10 @@
 """A small store with at least one row of every kind, made through the one entrance.
 
 Three objects of three models. The first has three writers, a fork that was merged, a branch that
-was not, writes to one field that no other saw, a stranger's write, a sealed field, a dict, a counter
-and a set, every role, and events that arrived later than younger ones. The second was removed. The third was closed and lost
-its clerk: of the clerk's three events one stands, one is void with an effective event upon it, and
-one is inert.
+was not, writes to one field that no other saw, a stranger's write, a sealed field, a dict, a
+counter, a set and a list that two began at once, every role, and events that arrived later than
+younger ones. The second was removed. The third was closed and lost its clerk: of the clerk's three
+events one stands, one is void with an effective event upon it, and one is inert.
 """
 
 from __future__ import annotations
@@ -14,7 +14,18 @@ from dataclasses import dataclass
 from typing import Final
 
 from dinemic_engine import sealing
-from dinemic_engine.edits import CounterAdd, Delete, DictSet, Set, SetAdd
+from dinemic_engine.edits import (
+    CounterAdd,
+    Delete,
+    DictSet,
+    Element,
+    ListDelete,
+    ListInsert,
+    ListSet,
+    Set,
+    SetAdd,
+    Span,
+)
 from dinemic_engine.event import Event, sign_event
 from dinemic_engine.ids import AuthorId, EventId, ObjectId
 from dinemic_engine.keys import SealingKey, SigningKey
@@ -93,6 +104,9 @@ def fill(store: Store) -> Sample:
         public = AuthorId(key.public)
         return Grant(role, chief_object, public, SUITE_X25519, sealer.public)
 
+    def albums(*values: str) -> ListInsert:
+        return ListInsert("albums", None, True, len(values), values)
+
     policy = Policy(fields=(("guestbook", True),))
     create = Create("Person", SUITE_X25519, owner_sealing.public, policy)
     genesis = sign(
@@ -119,8 +133,16 @@ def fill(store: Store) -> Sample:
         SetAdd("tags", "kind"),
     ]
     sign("salary", owner, 2, salary_ops, "bob", to=person)
-    sign("robert", chief, 3, [Set("name", "Robert"), Set("age", 44)], "salary", to=person)
-    sign("bobby", owner, 4, [Set("name", "Bobby")], "salary", to=person)
+    robert: list[Op] = [Set("name", "Robert"), Set("age", 44), albums("Blue")]
+    sign("robert", chief, 3, robert, "salary", to=person)
+    green = Element(b"", 1, 0)
+    bobby: list[Op] = [
+        Set("name", "Bobby"),
+        albums("Green", "Red"),
+        ListSet("albums", green, "Kind of Green"),
+        ListDelete("albums", (Span(green._replace(at=1), 1),)),
+    ]
+    sign("bobby", owner, 4, bobby, "salary", to=person)
     sign("merge", owner, 5, [Set("town", "Kraków"), Delete("age")], "robert", "bobby", to=person)
     sign("hello", stranger, 6, [Set("guestbook", "hello")], "merge", to=person)
     sign("admin", owner, 7, [grant(ADMIN, admin, admin_sealing)], "merge", to=person)

@@ -10,8 +10,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Generic, Protocol, TypeVar
 
-from dinemic_transport.catchup import summarise
 from dinemic_transport.gossip import Gossip
+from dinemic_transport.jobs import summarise
 from dinemic_transport.messages import Message, cluster_hash, decode_untrusted, encode
 from dinemic_transport.replica import Replica
 from dinemic_transport.session import Session

@@ -75,6 +75,7 @@ def test_what_was_not_told_is_told_by_the_next_process_once_and_before_what_is_n
     host.set(6, 6)
     host.settle()
     assert told.values == [0, 1, 2, 3, 4, 5, 6]
+    assert host.listeners.status()[:3] == (1, 0, 0)
     host = host.again()
     later = Told()
     host.listeners.apply(later, FILTER)
@@ -158,6 +159,24 @@ def test_a_listener_under_two_filters_hears_both_in_the_order_things_happened() 
     assert both.seen == expected
 
 
+def test_what_waits_for_two_filters_of_a_listener_is_read_in_its_order() -> None:
+    class Both(Stuck):
+        def on_created(self, object_id: str, key: str) -> None:
+            self.values.append("created")
+
+    host, both = Host(), Both()
+    host.listeners.apply(both, FILTER)
+    host.listeners.apply(both, "Person:[id]")
+    host.set(0, 0)
+    assert both.inside.wait(WITHIN_S)
+    for number in range(1, 60):
+        host.set(number, number)
+    host.show(write_of(60, Set("x", 1)), Change("", "", None, b""))
+    both.go_on.set()
+    host.settle()
+    assert both.values == [*range(60), "created"]
+
+
 def test_revoking_drops_what_waits_and_keeps_nothing_for_later() -> None:
     host, stuck = Host(), Stuck()
     host.listeners.apply(stuck, FILTER)
@@ -222,6 +241,30 @@ def test_beyond_the_bound_the_oldest_are_dropped_and_counted(
     with caplog.at_level(logging.WARNING):
         host.listeners.apply(Told(), FILTER)
     assert not caplog.records, "it was said once"
+
+
+def test_what_was_said_to_be_dropped_is_not_counted_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(deliveries, "QUEUED_AWAY_MAX", 10)
+    monkeypatch.setattr(deliveries, "QUEUED_MAX", 10)
+    host = Host()
+    host.listeners.apply(Stuck(), FILTER)
+    host = host.again()
+    for number in range(15):
+        host.set(number, number)
+    stuck = Stuck()
+    host.listeners.apply(stuck, FILTER)
+    assert stuck.inside.wait(WITHIN_S)
+    for number in range(3):
+        host.set(20 + number, number)
+    stuck.go_on.set()
+    host.settle()
+    host = host.again()
+    with caplog.at_level(logging.WARNING):
+        host.listeners.apply(Stuck(), FILTER)
+    assert "oldest 3 changes" in caplog.text
+    assert "oldest 8 changes" not in caplog.text
 
 
 def test_one_batch_with_more_than_the_bound_keeps_its_newest(

@@ -187,6 +187,18 @@ def test_what_the_events_of_one_object_make_of_dicts_counters_and_sets() -> None
     assert view.digest(object_id).hex() == state["digest"]
 
 
+def test_what_the_events_of_one_object_make_of_a_list() -> None:
+    _, view = admit_all()
+    state = vectors()["state"]["list"]
+    object_id = bytes.fromhex(state["object"])
+    shown = Collections(view.rows)
+    found = [as_json(item.value) for item in shown.items(object_id, "list_slots")]
+    assert found == state["slots"]
+    sealed = list(shown.items(object_id, "list_sealed"))
+    assert [item.position for item in sealed] == [0, None]
+    assert view.digest(object_id).hex() == state["digest"]
+
+
 def test_verdicts_are_those_of_the_vectors_in_any_order_of_arrival(rng: random.Random) -> None:
     events = [open_event_untrusted(raw_of(vector)) for vector in vectors()["accepted"]]
     digests = {admit_all()[1].digest_all()}

@@ -47,6 +47,7 @@ from dinemic_engine.ops import (
     SetPolicy,
 )
 from dinemic_engine.types.change import Change, Question
+from support.clocks import wait_until
 from support.listening import (
     BOB,
     EVE,
@@ -454,9 +455,10 @@ def test_a_guard_of_an_earlier_process_is_waited_for_until_it_is_applied() -> No
     host.withhold(asked(event))
     host.settle()
     assert host.answers == []
-    host.listeners.apply(Calls(), FILTER)
+    host.listeners.apply(calls := Calls(), FILTER)
     host.settle()
     assert host.answers == [(event.id, None)]
+    assert [call[0] for call in calls.calls] == ["on_update", "on_authorized_update"]
     assert not host.listeners.is_away(asked(event))
 
 
@@ -465,6 +467,8 @@ def test_a_guard_of_an_earlier_process_is_not_waited_for_once_revoked() -> None:
     host.listeners.apply(Calls(), FILTER)
     host = host.again()
     host.withhold(asked(event := write_of(1, Set("name", 1))))
+    host.settle()
+    assert host.answers == []
     host.listeners.revoke(Calls(), FILTER)
     host.settle()
     assert host.answers == [(event.id, None)]
@@ -544,8 +548,7 @@ def test_a_listener_that_blocks_holds_up_nobody_else() -> None:
     host.withhold(free)
     for number in range(2, 50):
         host.set(number, number, of=EVE)
-    while told.values != [*range(1, 50)] or not host.answers:
-        threading.Event().wait(0.001)
+    wait_until(lambda: told.values == [*range(1, 50)] and bool(host.answers))
     assert host.answers == [(free.event.id, None)]
     assert host.listeners.status().judging == 1
     assert not host.listeners.drain(0.01)
@@ -580,6 +583,9 @@ def test_callbacks_apply_and_revoke_listeners_themselves_included() -> None:
             super().on_updated(*args)
             host.listeners.revoke(self, FILTER)
             host.listeners.apply(told, FILTER)
+
+        def on_authorized_updated(self, *args: Any) -> None:
+            self.values.append("after it was revoked")
 
     class Guard(DAction):
         def on_update(self, *args: Any) -> None:
@@ -777,8 +783,7 @@ def test_stopping_from_inside_a_callback_does_not_wait_for_itself() -> None:
     host.listeners.apply(Ends(), FILTER)
     host.set(1, 1)
     host.set(2, 2)
-    while len(ended) < 2:
-        threading.Event().wait(0.001)
+    wait_until(lambda: len(ended) == 2)
     assert ended == [True, True]
     assert len(host.rows(b"n")) in (1, 2)
 

@@ -17,6 +17,8 @@ from dinemic_transport.messages import (
     Answer,
     Ask,
     Bye,
+    Confirm,
+    Dispute,
     Events,
     Got,
     Hello,
@@ -39,7 +41,7 @@ from dinemic_transport.pages import events_messages, rows_pages
 
 FP = b"f" * 16
 ID = b"i" * 32
-ROW = Row("Person", 5, FP)
+ROW = Row("Person", 5, FP, b"e" * 16)
 SEGMENTS = (
     Segment((5, b""), None),
     Segment((5, b"\x01"), FP),
@@ -52,17 +54,21 @@ MESSAGES: list[Message] = [
     Hello(cluster_hash("home"), ("Person", "Album"), ()),
     Summary((ROW,)),
     Ask("Person", SEGMENTS),
+    Ask("Person", SEGMENTS, effective=True),
     Answer("Person", SEGMENTS[:2]),
+    Answer("Person", SEGMENTS[2:], effective=True),
     Want(7, "Person", (ID, b"j" * 32)),
     Events(0, "Person", (b"one", b"two")),
     Events(-3, "Person", (), last=False),
     Part(9, "Person", 1, 2, b"data"),
-    Got(3, 512),
+    Got(3, 512, 7),
     Ping(),
     Pong(),
     Bye("that was all"),
     Peers(7000, (Neighbour(ID, "10.0.0.1:7000"), Neighbour(b"j" * 32, "[2001:db8::1]:65535"))),
     Peers(0),
+    Dispute("Person", (7, ID), True, (FP, b"e" * 16)),
+    Confirm("Person", False),
 ]
 
 
@@ -88,7 +94,7 @@ def cbor(*fields: Value) -> bytes:
         pytest.param(cbor(), "no kind", id="no kind"),
         pytest.param(canonical.encode({}), "no kind", id="a map"),
         pytest.param(cbor(True), "no kind", id="kind true"),
-        pytest.param(cbor(12), "unknown kind 12", id="unknown kind"),
+        pytest.param(cbor(14), "unknown kind 14", id="unknown kind"),
         pytest.param(cbor(-1), "unknown kind -1", id="negative kind"),
         pytest.param(cbor(8, None), "with 1 fields", id="too many fields"),
         pytest.param(cbor(0, 2, "whatever", 2), "version 2", id="another version"),
@@ -98,31 +104,43 @@ def cbor(*fields: Value) -> bytes:
         pytest.param(cbor(0, 1, FP, "*", [], False), "is a str", id="models that are text"),
         pytest.param(cbor(0, 1, FP, ["a b"], [], False), "model name", id="no model name"),
         pytest.param(cbor(0, 1, FP, ["A"] * 513, [], False), "513 of", id="513 models"),
-        pytest.param(cbor(1, [["A", -1, FP]], False), "count out of range", id="count -1"),
-        pytest.param(cbor(1, [["A", 1.0, FP]], False), "is a float", id="count 1.0"),
-        pytest.param(cbor(1, [["A", True, FP]], False), "is a bool", id="count true"),
+        pytest.param(cbor(1, [["A", -1, FP, FP]], False), "count out of range", id="count -1"),
+        pytest.param(cbor(1, [["A", 1.0, FP, FP]], False), "is a float", id="count 1.0"),
+        pytest.param(cbor(1, [["A", True, FP, FP]], False), "is a bool", id="count true"),
         pytest.param(cbor(1, [["A", 1]], False), "too short", id="half a row"),
-        pytest.param(cbor(1, [["A", 1, FP, 0]], False), "4 of", id="long row"),
-        pytest.param(cbor(1, [["*", 1, FP]], False), "model name", id="a row of *"),
-        pytest.param(cbor(2, "A", [[1, b""]]), "too short", id="half a range"),
-        pytest.param(cbor(2, "A", [[-1, b"", FP]]), "time out of range", id="reversed times"),
+        pytest.param(cbor(1, [["A", 1, FP, FP, 0]], False), "5 of", id="long row"),
+        pytest.param(cbor(1, [["*", 1, FP, FP]], False), "model name", id="a row of *"),
+        pytest.param(cbor(1, [["A", 1, FP, b"short"]], False), "of 5 bytes", id="half a print"),
+        pytest.param(cbor(2, "A", [[1, b"", FP]], 0), "effective is a int", id="asked about 0"),
+        pytest.param(cbor(2, "A", [[1, b""]], False), "too short", id="half a range"),
         pytest.param(
-            cbor(2, "A", [[(1 << 63) - 1, b"", None], [1, b"", FP]]), "time out", id="past 2^63"
+            cbor(2, "A", [[-1, b"", FP]], False), "time out of range", id="reversed times"
         ),
         pytest.param(
-            cbor(2, "A", [[None, b"", FP], [1, b"", FP]]), "beyond the end", id="after the end"
+            cbor(2, "A", [[(1 << 63) - 1, b"", None], [1, b"", FP]], False),
+            "time out",
+            id="past 2^63",
         ),
-        pytest.param(cbor(2, "A", [[None, b"x", FP]]), "beyond the end", id="past the end"),
-        pytest.param(cbor(2, "A", [[1, b"x" * 33, FP]]), "bound of 33", id="long bound"),
-        pytest.param(cbor(2, "A", [[1, b"", b"short"]]), "fingerprint of 5", id="fingerprint"),
-        pytest.param(cbor(2, "A", [[1, b"", 5]]), "is a int", id="a claim that is a number"),
-        pytest.param(cbor(2, "A", [[9, b"", [1]]]), "without an id", id="half a key"),
-        pytest.param(cbor(2, "A", [[9, b"", [-1, ID]]]), "time out", id="keys going back"),
         pytest.param(
-            cbor(2, "A", [[9, b"", [(1 << 63) - 1, ID, 1, ID]]]), "time out", id="key past 2^63"
+            cbor(2, "A", [[None, b"", FP], [1, b"", FP]], False),
+            "beyond the end",
+            id="after the end",
         ),
-        pytest.param(cbor(2, "A", [[9, b"", [1, b"x"]]]), "id of 1", id="short id"),
-        pytest.param(cbor(2, "A", [[0, b"", None]] * 4097), "4097 of", id="4,097 ranges"),
+        pytest.param(cbor(2, "A", [[None, b"x", FP]], False), "beyond the end", id="past the end"),
+        pytest.param(cbor(2, "A", [[1, b"x" * 33, FP]], False), "bound of 33", id="long bound"),
+        pytest.param(
+            cbor(2, "A", [[1, b"", b"short"]], False), "fingerprint of 5", id="fingerprint"
+        ),
+        pytest.param(cbor(2, "A", [[1, b"", 5]], False), "is a int", id="a claim that is a number"),
+        pytest.param(cbor(2, "A", [[9, b"", [1]]], False), "without an id", id="half a key"),
+        pytest.param(cbor(2, "A", [[9, b"", [-1, ID]]], False), "time out", id="keys going back"),
+        pytest.param(
+            cbor(2, "A", [[9, b"", [(1 << 63) - 1, ID, 1, ID]]], False),
+            "time out",
+            id="key past 2^63",
+        ),
+        pytest.param(cbor(2, "A", [[9, b"", [1, b"x"]]], False), "id of 1", id="short id"),
+        pytest.param(cbor(2, "A", [[0, b"", None]] * 4097, False), "4097 of", id="4,097 ranges"),
         pytest.param(cbor(4, 0, "A", []), "ticket out", id="ticket 0 wanted"),
         pytest.param(cbor(4, 1, "A", [ID] * (WANT_IDS_MAX + 1)), "513 of", id="513 wanted"),
         pytest.param(cbor(4, 1, "A", ["text"]), "is a str", id="an id of text"),
@@ -134,8 +152,9 @@ def cbor(*fields: Value) -> bytes:
         pytest.param(cbor(6, 0, "A", 0, PARTS_MAX + 1, b"x"), "parts out", id="too many parts"),
         pytest.param(cbor(6, 0, "A", 0, (1 << 63) - 1, b"x"), "parts out", id="2^63-1 parts"),
         pytest.param(cbor(6, 0, "A", 0, 2, b""), "part of 0", id="an empty part"),
-        pytest.param(cbor(7, -3, 0), "ticket out", id="got -3"),
-        pytest.param(cbor(7, 3, -1), "count out", id="admitted -1"),
+        pytest.param(cbor(7, -3, 0, 0), "ticket out", id="got -3"),
+        pytest.param(cbor(7, 3, -1, 0), "count out", id="admitted -1"),
+        pytest.param(cbor(7, 3, 0, -1), "count out", id="known -1"),
         pytest.param(cbor(10, b"bytes"), "is a bytes", id="a reason that is bytes"),
         pytest.param(cbor(11, 65536, []), "port out", id="port 65536"),
         pytest.param(cbor(11, -1, []), "port out", id="port -1"),
@@ -149,6 +168,14 @@ def cbor(*fields: Value) -> bytes:
         pytest.param(cbor(11, 0, [[ID, "10.0.0.1:0"]]), "others can dial", id="port 0"),
         pytest.param(cbor(11, 0, [[ID, "224.0.0.1:1"]]), "others can dial", id="multicast"),
         pytest.param(cbor(11, 0, [[ID, "h" * 9999]]), "host:port", id="an address too long"),
+        pytest.param(cbor(12, "A", -1, ID, True, [FP, FP]), "time out", id="a dispute at -1"),
+        pytest.param(cbor(12, "A", 1, b"x", True, [FP, FP]), "id of 1", id="a dispute, short id"),
+        pytest.param(cbor(12, "A", 1, ID, 1, [FP, FP]), "effective is a int", id="effective 1"),
+        pytest.param(cbor(12, "A", 1, ID, True, [FP]), "too short", id="a dispute, half a row"),
+        pytest.param(cbor(12, "A", 1, ID, True, [FP] * 3), "3 of", id="a dispute, long row"),
+        pytest.param(cbor(12, "A", 1, ID, True, [FP, b"x"]), "of 1 bytes", id="a dispute, short"),
+        pytest.param(cbor(12, "*", 1, ID, True, [FP, FP]), "model name", id="a dispute of *"),
+        pytest.param(cbor(13, "A", None), "confirmed is a", id="confirmed None"),
         pytest.param(bytes(FRAME_BYTES_MAX + 1), "65537 bytes", id="larger than a frame"),
     ],
 )
@@ -218,7 +245,7 @@ def test_as_many_nodes_as_may_be_told_of_at_once_fit_a_frame() -> None:
 
 
 def test_rows_are_cut_into_pages_that_fit_beside_the_longest_subscriptions() -> None:
-    rows = [Row("M" * 120 + str(number), (1 << 63) - 1, FP) for number in range(5000)]
+    rows = [Row("M" * 120 + str(number), (1 << 63) - 1, FP, FP) for number in range(5000)]
     pages = rows_pages(rows)
     assert [row for page in pages for row in page] == rows
     models = check_models(["M" * 120 + str(number) for number in range(190)])

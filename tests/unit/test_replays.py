@@ -194,3 +194,32 @@ def test_until_an_event_of_another_object_is_an_error(node: Node) -> None:
     person, other = written(Person([])), Person([])
     with pytest.raises(UnknownObject, match="no event"):
         dinemic.replay(person, until=event_ids(other)[0])
+
+
+def test_what_collections_were_is_replayed_too(node: Node) -> None:
+    class Band(dinemic.DModel):
+        albums = dinemic.DList("albums")
+        prices = dinemic.DDict("prices", True)
+        sold = dinemic.DCounter("sold", True)
+        tags = dinemic.DSet("tags")
+
+    band = Band([])
+    band.albums.extend(["a", "b"])
+    band.prices["a"] = 1
+    band.sold.add(5)
+    band.tags.add("x")
+    until = list(band.history())[-1].event_id
+    band.albums.delete(0)
+    band.prices["a"] = 2
+    band.sold.add(1)
+    band.tags.discard("x")
+    now = {"list_albums": ["b"], "dict_prices": {"a": 2}, "counter_sold": 6}
+    then = {
+        "list_albums": ["a", "b"],
+        "dict_prices": {"a": 1},
+        "counter_sold": 5,
+        "set_tags": ["x"],
+    }
+    assert dinemic.replay(band).collections == now
+    assert dinemic.replay(band, until=until).collections == then
+    assert dinemic.replay(band).digest == node.view.digest(object_id(band))

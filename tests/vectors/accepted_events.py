@@ -14,9 +14,13 @@ from support.event_bytes import (
     DICT_SET,
     KEY_1,
     KEY_2,
+    LIST_DELETE,
+    LIST_INSERT,
+    LIST_SET,
     NOTE,
     PERSON,
     POLICY,
+    RACK,
     READ,
     REMOVE,
     SALT_1,
@@ -40,6 +44,7 @@ from support.event_bytes import (
     note,
     owner,
     person,
+    rack,
     reader,
     revoke,
     sealed,
@@ -139,7 +144,7 @@ def accepted() -> dict[str, tuple[bytes, str]]:
     )
     add("a removal", event(owner, NOTE, (1 << 32) + 2, [head], [[REMOVE]]))
     add("genesis of the hybrid suite", vault)
-    return found | collections() | revoked()
+    return found | collections() | listed() | revoked()
 
 
 def collections() -> dict[str, tuple[bytes, str]]:
@@ -212,6 +217,85 @@ def collections() -> dict[str, tuple[bytes, str]]:
         [DICT_SET, "prices", "gin", sealed(SHELF, b"dict_prices/gin", KEY_1, SALT_1, 9)],
         [COUNTER_ADD, "sold", sealed(SHELF, b"counter_sold", KEY_1, SALT_2, 3)],
         [SET_ADD, "tags", sealed(SHELF, b"set_tags", KEY_1, SALT_1, "rare")],
+    )
+    return found
+
+
+def listed() -> dict[str, tuple[bytes, str]]:
+    """The same for RACK: a list, and what an author revoked unseen inserted there."""
+    found: dict[str, tuple[bytes, str]] = {}
+
+    def add(
+        name: str, by: Actor, t: int, on: list[str], *ops: Any, verdict: str = "authorized"
+    ) -> bytes:
+        names = {each: event_id(raw) for each, (raw, _) in found.items()}
+        raw = event(by, RACK, T + t, [names.get(each, RACK) for each in on], list(ops))
+        found[name] = (raw, verdict)
+        return event_id(raw)
+
+    found["genesis of a rack"] = (rack, "authorized")
+    first = "a run of five, an element before it, one after and one inside"
+    run = add(
+        first,
+        owner,
+        1,
+        ["genesis of a rack"],
+        [LIST_INSERT, "slots", None, True, 5, ["a", "b", "c", "d", "e"]],
+        [LIST_INSERT, "slots", [None, 0, 0], False, 1, [None]],
+        [LIST_INSERT, "slots", [None, 0, 4], True, 1, [[1, [2]]]],
+        [LIST_INSERT, "slots", [None, 0, 2], False, 2, [1, 1.0]],
+        [LIST_SET, "slots", [None, 3, 1], {"set": True}],
+    )
+    add(
+        "one of two runs inserted at one place",
+        owner,
+        2,
+        [first],
+        [LIST_INSERT, "slots", [run, 2, 0], True, 2, ["x", "y"]],
+        [LIST_DELETE, "slots", [[run, 0, 3, 2], [None, 0, 0, 1]]],
+    )
+    add(
+        "the other of two runs inserted at one place",
+        clerk,
+        2,
+        [first],
+        [LIST_INSERT, "slots", [run, 2, 0], True, 3, ["1", "2", "3"]],
+        [LIST_SET, "slots", [run, 0, 0], "A"],
+        [LIST_SET, "slots", [run, 0, 3], "deleted by the other"],
+    )
+    add(
+        "a writer of a list is revoked",
+        owner,
+        3,
+        ["one of two runs inserted at one place", "the other of two runs inserted at one place"],
+        revoke(UPDATE, clerk),
+    )
+    void = add(
+        "a run its revocation had not seen",
+        clerk,
+        4,
+        ["the other of two runs inserted at one place"],
+        [LIST_INSERT, "slots", [run, 0, 4], False, 2, ["void", "void"]],
+        [LIST_DELETE, "slots", [[run, 0, 0, 5]]],
+        verdict="void",
+    )
+    add(
+        "an element beside a void one, and a sealed run",
+        owner,
+        5,
+        ["a writer of a list is revoked", "a run its revocation had not seen"],
+        [LIST_INSERT, "slots", [void, 0, 1], True, 1, ["after void"]],
+        [LIST_DELETE, "slots", [[void, 0, 0, 1]]],
+        epoch(RACK, KEY_1, [owner]),
+        [
+            LIST_INSERT,
+            "sealed",
+            None,
+            True,
+            2,
+            sealed(RACK, b"list_sealed", KEY_1, SALT_1, ["one", "two"]),
+        ],
+        [LIST_SET, "sealed", [None, 3, 1], sealed(RACK, b"list_sealed", KEY_1, SALT_2, "TWO")],
     )
     return found
 

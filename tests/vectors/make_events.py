@@ -25,9 +25,13 @@ from support.event_bytes import (
     EPOCH,
     KEY_1,
     KEY_2,
+    LIST_DELETE,
+    LIST_INSERT,
+    LIST_SET,
     NOTE,
     PERSON,
     POLICY,
+    RACK,
     READ,
     REMOVE,
     SALT_1,
@@ -90,7 +94,68 @@ def refused_in_context(names: dict[str, bytes]) -> dict[str, tuple[str, bytes]]:
         ops = [*before, [SET_REMOVE, "tags", list(adds)]]
         return event(owner, SHELF, T + 50, [on], ops)
 
+    first = names["a run of five, an element before it, one after and one inside"]
+    one = names["one of two runs inserted at one place"]
+    other = names["the other of two runs inserted at one place"]
+
+    def slots(*ops: Any, on: bytes = first, by: Actor = owner) -> bytes:
+        return event(by, RACK, T + 50, [on], list(ops))
+
+    def insert(parent: Any, right: bool = True, name: str = "slots") -> list[Any]:
+        return [LIST_INSERT, name, parent, right, 1, [0]]
+
     return {
+        "an insert at an element its author had not seen": (
+            target,
+            slots(insert([other, 0, 2]), on=one),
+        ),
+        "an insert at an element that is nowhere": (target, slots(insert([sha(b"no"), 0, 0]))),
+        "an insert at an element of another object": (target, slots(insert([SHELF, 0, 0]))),
+        "an insert at an op that inserts nothing": (target, slots(insert([first, 4, 0]))),
+        "an insert at an element beyond its run": (target, slots(insert([first, 0, 5]))),
+        "an insert at an element of another list": (
+            target,
+            slots(insert([first, 2, 0], name="other")),
+        ),
+        "an insert at an element of a later op": (
+            target,
+            slots(insert([None, 1, 0]), insert([first, 1, 0])),
+        ),
+        "an insert at an element of its own": (target, slots(insert([None, 0, 0], right=False))),
+        "a second first child of the root": (target, slots(insert(None))),
+        "a second child on the left of an element": (
+            target,
+            slots(insert([first, 0, 2], right=False)),
+        ),
+        "a child on the right of an element inside a run": (target, slots(insert([first, 0, 1]))),
+        "two children on one side of an element in one event": (
+            target,
+            slots(insert([first, 1, 0]), insert([first, 1, 0])),
+        ),
+        "a LIST_SET of an element its author had not seen": (
+            target,
+            slots([LIST_SET, "slots", [other, 0, 0], 1], on=one),
+        ),
+        "a LIST_SET of an element beyond its run": (
+            target,
+            slots([LIST_SET, "slots", [first, 0, 5], 1]),
+        ),
+        "a LIST_DELETE of elements beyond their run": (
+            target,
+            slots([LIST_DELETE, "slots", [[first, 0, 3, 3]]]),
+        ),
+        "a LIST_DELETE in another list": (
+            target,
+            slots([LIST_DELETE, "other", [[first, 0, 0, 1]]]),
+        ),
+        "a LIST_DELETE of what is there and of what is not": (
+            target,
+            slots([LIST_DELETE, "slots", [[first, 0, 0, 1], [first, 9, 0, 1]]]),
+        ),
+        "a stranger's insert": (
+            closed,
+            slots(insert([first, 2, 0]), on=first, by=stranger),
+        ),
         "a remove of an add its author had not seen": (target, remove([unseen, 0], on=adds)),
         "a remove of an add that is nowhere": (target, remove([sha(b"nowhere"), 0])),
         "a remove of an add of another object": (target, remove([PERSON, 0])),
@@ -379,6 +444,75 @@ def collected(events: dict[str, tuple[bytes, str]]) -> list[Any]:
     ]
 
 
+def listed(events: dict[str, tuple[bytes, str]]) -> dict[bytes, list[tuple[Any, ...]]]:
+    """The lists of RACK: (event, op, position, (event, op) of a LIST_SET or None, value) each."""
+    below: dict[Any, dict[bool, list[Any]]] = {}
+    dead: set[Any] = set()
+    sets: dict[Any, tuple[Any, ...]] = {}
+    values: dict[Any, Any] = {}
+    for raw, verdict in sorted(
+        (each for each in events.values() if payload(each[0])[1] == RACK),
+        key=lambda each: (payload(each[0])[3], event_id(each[0])),
+    ):
+        the_id, stands = event_id(raw), verdict != "void"
+        for index, op in enumerate(payload(raw)[5]):
+            name = op[1]
+            if op[0] == LIST_INSERT:
+                parent = (name, None) if op[2] is None else (name, op[2][0] or the_id, *op[2][1:])
+                for at in range(op[4]):
+                    element = (name, the_id, index, at)
+                    right = op[3] if at == 0 else True
+                    below.setdefault(parent, {False: [], True: []})[right].append(element)
+                    if stands:
+                        plain = isinstance(op[5], list)
+                        values[element] = op[5][at] if plain else op[5]
+                    parent = element
+            elif op[0] == LIST_SET and stands:
+                element = (name, op[2][0] or the_id, *op[2][1:])
+                sets[element] = ((the_id, index), op[3])
+            elif op[0] == LIST_DELETE and stands:
+                for made, number, first, count in op[2]:
+                    dead |= {(name, made or the_id, number, first + at) for at in range(count)}
+
+    def walk(element: Any) -> list[Any]:
+        sides = below.get(element, {False: [], True: []})
+        found: list[Any] = []
+        for child in sorted(sides[False]):
+            found += walk(child)
+        found.append(element)
+        for child in sorted(sides[True]):
+            found += walk(child)
+        return found
+
+    return {
+        b"list_" + name.encode(): [
+            (*element[1:], *sets.get(element, (None, values.get(element))))
+            for element in walk((name, None))[1:]
+            if element in values and element not in dead
+        ]
+        for name in ("sealed", "slots")
+    }
+
+
+def digest_of_rack(names: dict[str, bytes], events: dict[str, tuple[bytes, str]]) -> bytes:
+    """The shared digest of RACK."""
+    items: list[Any] = []
+    for stored, elements in listed(events).items():
+        stretches: list[list[tuple[Any, ...]]] = []
+        for element in elements:
+            last = stretches[-1][-1] if stretches else (None, None, None)
+            if (*element[:2], element[2] - 1) == last[:3]:
+                stretches[-1].append(element)
+            else:
+                stretches.append([element])
+        for stretch in stretches:
+            items.append([stored, *stretch[0][:3], len(stretch)])
+            items += [[*element[:3], *element[3]] for element in stretch if element[3]]
+    _, epochs = visible(RACK, events)
+    head = names["an element beside a void one, and a sealed run"]
+    return digest(RACK, [head], b"", {}, [], [False, {}], epochs, items)
+
+
 def digest_of_shelf(names: dict[str, bytes], events: dict[str, tuple[bytes, str]]) -> bytes:
     """The shared digest of SHELF."""
     _, epochs = visible(SHELF, events)
@@ -545,6 +679,11 @@ def build() -> dict[str, Any]:
                 "lost": str(-(1 << 63)),
                 "tags": [plain(1), plain(1.0), plain("1")],
                 "digest": digest_of_shelf(names, events).hex(),
+            },
+            "list": {
+                "object": RACK.hex(),
+                "slots": [plain(element[-1]) for element in listed(events)[b"list_slots"]],
+                "digest": digest_of_rack(names, events).hex(),
             },
             "fingerprint": fingerprint(people),
         },

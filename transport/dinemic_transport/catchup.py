@@ -11,186 +11,19 @@ Each turn asks one question, then moves what the answer settled: first the event
 windows of `WANT_IDS_MAX`, then those the peer lacks, in batches of about `BATCH_BYTES`. One
 request is out at a time and the next leaves when the last is judged, so neither side ever has more
 than one window of the other's events to hold, and a slow one is not overrun.
-
-What must read the replica is handed out as a *job*, a value with ``run(replica)`` for a worker
-thread; the outcome comes back by `completed`. Everything else is instant.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Final, TypeAlias
+from collections.abc import Iterable
 
 from dinemic_engine.errors import TransportError
 from dinemic_engine.limits import WANT_IDS_MAX
-from dinemic_engine.ranges import HIGHEST, LOWEST, Bound, Fingerprint, Key, successor
-from dinemic_engine.reconcile import Gap, Reconciler, Segment, Settled, answer_untrusted
-from dinemic_transport.messages import (
-    Answer,
-    Ask,
-    Row,
-    Want,
-)
-from dinemic_transport.replica import Ingested, Replica
-
-BATCH_BYTES: Final = 2 << 20
-"""Events loaded for one window or offer stop growing here; the rest follows in the next."""
-
-_OFFER_KEYS: Final = 256
-_LOAD_IDS_FIRST: Final = 4
-
-
-# -- jobs: what a worker thread does for a session -----------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class AskJob:
-    """Find the next question."""
-
-    model: str
-    reconciler: Reconciler
-
-    def run(self, replica: Replica) -> tuple[Segment, ...]:
-        """The question; empty when there is nothing left to ask."""
-        return self.reconciler.ask(_Side(replica, self.model))
-
-
-@dataclass(frozen=True, slots=True)
-class LearnJob:
-    """Take the answer to the last question."""
-
-    model: str
-    reconciler: Reconciler
-    answer: tuple[Segment, ...]
-
-    def run(self, replica: Replica) -> Settled:
-        """What it settled."""
-        self.reconciler.learn_untrusted(_Side(replica, self.model), self.answer)
-        return self.reconciler.settle()
-
-
-@dataclass(frozen=True, slots=True)
-class OfferJob:
-    """Load the next events the peer lacks."""
-
-    model: str
-    gap: Gap
-
-    def run(self, replica: Replica) -> Loaded:
-        """Up to a batch of them, and the gap that is left."""
-        lower, upper, known = self.gap.lower, self.gap.upper, self.gap.known
-        keys = replica.keys(self.model, lower, upper, _OFFER_KEYS)
-        lacking = [key for key in keys if key not in known]
-        events, loaded = _load(replica, self.model, [event_id for _, event_id in lacking])
-        if loaded < len(lacking):
-            return Loaded(events, Gap(lacking[loaded], upper, known))
-        if len(keys) == _OFFER_KEYS:
-            return Loaded(events, Gap(successor(keys[-1]), upper, known))
-        return Loaded(events, None)
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerJob:
-    """Answer the peer's question."""
-
-    model: str
-    asked: tuple[Segment, ...]
-
-    def run(self, replica: Replica) -> Answer:
-        """The message to send."""
-        return Answer(self.model, answer_untrusted(_Side(replica, self.model), self.asked))
-
-
-@dataclass(frozen=True, slots=True)
-class ServeJob:
-    """Load what the peer wants; what this node does not have, or not in that model, is left out."""
-
-    ticket: int
-    model: str
-    ids: tuple[bytes, ...]
-
-    def run(self, replica: Replica) -> Loaded:
-        """Up to a batch of them; the peer asks again for what did not fit."""
-        return Loaded(_load(replica, self.model, self.ids)[0], None)
-
-
-@dataclass(frozen=True, slots=True)
-class IngestJob:
-    """Give received events to the node."""
-
-    source: bytes
-    ticket: int
-    model: str
-    events: tuple[bytes, ...]
-    last: bool
-    """Whether they end what their ticket covers."""
-
-    def run(self, replica: Replica) -> Ingested:
-        """What became of them."""
-        if not self.events:
-            return Ingested(0, 0, 0, ())
-        return replica.ingest(self.source, self.events)
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """Signed events, and what is left of the gap they came from."""
-
-    events: tuple[bytes, ...]
-    rest: Gap | None
-
-
-Job: TypeAlias = AskJob | LearnJob | OfferJob | AnswerJob | ServeJob | IngestJob
-Outcome: TypeAlias = tuple[Segment, ...] | Settled | Loaded | Answer | Ingested
-
-
-@dataclass(frozen=True, slots=True)
-class _Side:
-    """One model of a replica, as a reconciler sees it."""
-
-    replica: Replica
-    model: str
-
-    def fingerprint(self, lower: Bound, upper: Bound) -> Fingerprint:
-        return self.replica.fingerprint(self.model, lower, upper)
-
-    def keys(self, lower: Bound, upper: Bound, limit: int) -> list[Key]:
-        return self.replica.keys(self.model, lower, upper, limit)
-
-
-def _load(replica: Replica, model: str, ids: Sequence[bytes]) -> tuple[tuple[bytes, ...], int]:
-    """The events of `ids` that are here in `model`, and of how many ids; one batch at most.
-
-    They are read in growing portions: the first are few, for each may be of the largest size.
-    """
-    events: list[bytes] = []
-    size = at = 0
-    count = _LOAD_IDS_FIRST
-    while at < len(ids) and size < BATCH_BYTES:
-        portion = ids[at : at + count]
-        for found in replica.events(portion):
-            if found is not None and found[0] == model:
-                events.append(found[1])
-                size += len(found[1])
-        at += len(portion)
-        if size * 8 < BATCH_BYTES:
-            count *= 2
-    return tuple(events), at
-
-
-def summarise(replica: Replica, models: Iterable[str] | None) -> list[Row]:
-    """The rows of `models`, or of every model with an event here; for a worker thread."""
-    names = replica.model_names() if models is None else models
-    rows: list[Row] = []
-    for name in names:
-        whole = replica.fingerprint(name, LOWEST, HIGHEST)
-        rows.append(Row(name, whole.count, whole.wire()))
-    return rows
-
-
-# -- the side that drives ------------------------------------------------------------------------
+from dinemic_engine.reconcile import Gap, Reconciler, Segment, Settled
+from dinemic_transport.jobs import AskJob, Job, LearnJob, Loaded, OfferJob
+from dinemic_transport.messages import Answer, Ask, Want
+from dinemic_transport.replica import Ingested
 
 
 class Catchup:
@@ -201,6 +34,8 @@ class Catchup:
         self.moved = 0
         """Events admitted on either side so far: whether it was worth it."""
         self.done = False
+        self._exchanged = False
+        self._all_known = True
         self._reconciler = Reconciler()
         self._busy = False
         """A job runs, or an answer of the peer is awaited."""
@@ -209,7 +44,8 @@ class Catchup:
         self._have: deque[Gap] = deque()
         self._ticket = 0
         self._window: Window | None = None
-        self._offered = False
+        self._offered = 0
+        """Events that are with the peer to be judged."""
 
     def advance(self) -> Job | Want | None:
         """The next job to run or message to send; None while waiting, and when done."""
@@ -245,7 +81,7 @@ class Catchup:
         Raises:
             TransportError: nothing was asked.
         """
-        if not self._asked or answer.model != self.model:
+        if not self._asked or (answer.model, answer.effective) != (self.model, False):
             raise TransportError("an answer to nothing asked")
         self._asked = False
         return LearnJob(self.model, self._reconciler, answer.segments)
@@ -263,10 +99,10 @@ class Catchup:
             self._busy = False
             return None
         self._ticket += 1
-        self._offered = True
+        self._offered = len(loaded.events)
         return self._ticket
 
-    def got_untrusted(self, ticket: int, admitted: int) -> None:
+    def got_untrusted(self, ticket: int, admitted: int, known: int) -> None:
         """The peer has judged an offer.
 
         Raises:
@@ -274,8 +110,8 @@ class Catchup:
         """
         if not self._offered or ticket != self._ticket:
             raise TransportError("an acknowledgement of nothing offered")
-        self._offered = self._busy = False
-        self.moved += admitted
+        self._exchange(self._offered, admitted, known)
+        self._offered, self._busy = 0, False
 
     def window_untrusted(self, ticket: int, model: str) -> Window:
         """The window that is out, for events that came under `ticket`.
@@ -288,6 +124,10 @@ class Catchup:
             raise TransportError("events under a ticket that is not out")
         return window
 
+    def ingested(self, outcome: Ingested, count: int) -> None:
+        """So many events of the window are judged; more of them may follow."""
+        self._exchange(count, outcome.admitted, outcome.duplicate)
+
     def fetched(self) -> int:
         """The window is judged: how many of its ids the peer named and did not deliver.
 
@@ -296,9 +136,20 @@ class Catchup:
         assert self._window is not None, "a window was out"
         missing, self._window, self._busy = self._window, None, False
         if not missing.delivered:
+            self._all_known = self._all_known and not missing.ids
             return len(missing.ids)
         self._need.extendleft(reversed(missing.ids))
         return 0
+
+    @property
+    def all_known(self) -> bool:
+        """Whether something was exchanged, and each side had all of it already; once `done`."""
+        return self._exchanged and self._all_known
+
+    def _exchange(self, count: int, admitted: int, known: int) -> None:
+        self.moved += admitted
+        self._exchanged = self._exchanged or count > 0
+        self._all_known = self._all_known and known == count
 
     def _settled(self, settled: Settled) -> None:
         self._need.extend(event_id for _, event_id in settled.need)

@@ -8,7 +8,7 @@ A *ticket* ties an answer to what it answers, in each direction on its own::
     Want(7, ids) ------------>                     7: a number of the asking side
                  <------------ Events(7, ...)      what you wanted under 7; the last one says so
     Events(-3, ...) --------->                     what you lack; say when it is judged
-                 <------------ Got(3, admitted)
+                 <------------ Got(3, admitted, known)
     Events(0, ...) ---------->                     news; no answer
 """
 
@@ -59,6 +59,12 @@ class Row:
     model: str
     count: int
     fingerprint: bytes
+    effective: bytes
+    """The fingerprint of those among them that are effective (VETO-4)."""
+
+    def is_of_same_set(self, other: Row) -> bool:
+        """Whether both stand for the same events, however judged."""
+        return (self.count, self.fingerprint) == (other.count, other.fingerprint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,18 +91,20 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """``[2, model, segments]``: a reconciler's question."""
+    """``[2, model, segments, effective]``: a reconciler's question, about effective events only?"""
 
     model: str
     segments: tuple[Segment, ...]
+    effective: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """``[3, model, segments]``: the answer to the last `Ask`."""
+    """``[3, model, segments, effective]``: the answer to the last `Ask`, about the same events."""
 
     model: str
     segments: tuple[Segment, ...]
+    effective: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +143,14 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Got:
-    """``[7, ticket, admitted]``: what was sent under minus `ticket` is judged; so many were new."""
+    """``[7, ticket, admitted, known]``: what was sent under minus `ticket` is judged.
+
+    So many of its events were new, and so many known already; the others wait or are refused.
+    """
 
     ticket: int
     admitted: int
+    known: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,8 +190,43 @@ class Peers:
     neighbours: tuple[Neighbour, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Dispute:
+    """``[12, model, t, id, effective, row]``: of this event we judge differently, do we not?
+
+    It is `effective` on the side that says so. `row` is what that side takes for the other's: the
+    fingerprint, and that of the effective events.
+    """
+
+    model: str
+    key: Key
+    effective: bool
+    row: tuple[bytes, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Confirm:
+    """``[13, model, confirmed]``: whether the last `Dispute` is so, seen from the other side."""
+
+    model: str
+    confirmed: bool
+
+
 Message: TypeAlias = (
-    Hello | Summary | Ask | Answer | Want | Events | Part | Got | Ping | Pong | Bye | Peers
+    Hello
+    | Summary
+    | Ask
+    | Answer
+    | Want
+    | Events
+    | Part
+    | Got
+    | Ping
+    | Pong
+    | Bye
+    | Peers
+    | Dispute
+    | Confirm
 )
 
 
@@ -218,18 +265,18 @@ def _layout(message: Message) -> list[Value]:
             return [0, PROTOCOL_VERSION, cluster, models, _rows(rows), more]
         case Summary(rows, more):
             return [1, _rows(rows), more]
-        case Ask(model, segments):
-            return [2, model, _segments(segments)]
-        case Answer(model, segments):
-            return [3, model, _segments(segments)]
+        case Ask(model, segments, effective):
+            return [2, model, _segments(segments), effective]
+        case Answer(model, segments, effective):
+            return [3, model, _segments(segments), effective]
         case Want(ticket, model, ids):
             return [4, ticket, model, ids]
         case Events(ticket, model, events, last):
             return [5, ticket, model, events, last]
         case Part(ticket, model, index, total, data):
             return [6, ticket, model, index, total, data]
-        case Got(ticket, admitted):
-            return [7, ticket, admitted]
+        case Got(ticket, admitted, known):
+            return [7, ticket, admitted, known]
         case Ping():
             return [8]
         case Pong():
@@ -238,10 +285,14 @@ def _layout(message: Message) -> list[Value]:
             return [10, reason[:_REASON_CHARACTERS_MAX]]
         case Peers(port, neighbours):
             return [11, port, [[known.node_id, known.address] for known in neighbours]]
+        case Dispute(model, (t, event_id), effective, row):
+            return [12, model, t, event_id, effective, list(row)]
+        case Confirm(model, confirmed):
+            return [13, model, confirmed]
 
 
 def _rows(rows: Sequence[Row]) -> list[Value]:
-    return [[row.model, row.count, row.fingerprint] for row in rows]
+    return [[row.model, row.count, row.fingerprint, row.effective] for row in rows]
 
 
 # A segment is ``[t, prefix, claim]``: `t` counted from the segment before, or null for the end of
@@ -375,17 +426,25 @@ def _read_summary(fields: list[object]) -> Summary:
 def _read_rows(value: object) -> tuple[Row, ...]:
     rows: list[Row] = []
     for item in _items(value, MODELS_PER_HELLO_MAX, "rows"):
-        row = _items(item, 3, "a row's fields")
-        if len(row) != 3:
+        row = _items(item, 4, "a row's fields")
+        if len(row) != 4:
             raise TransportError("a row that is too short")
-        rows.append(
-            Row(
-                _model(row[0]),
-                _number(row[1], 0, INT_MAX, "a count"),
-                _bytes(row[2], FINGERPRINT_BYTES, FINGERPRINT_BYTES, "a fingerprint"),
-            )
-        )
+        count = _number(row[1], 0, INT_MAX, "a count")
+        rows.append(Row(_model(row[0]), count, _fingerprint(row[2]), _fingerprint(row[3])))
     return tuple(rows)
+
+
+def _fingerprint(value: object) -> bytes:
+    return _bytes(value, FINGERPRINT_BYTES, FINGERPRINT_BYTES, "a fingerprint")
+
+
+def _read_ask(fields: list[object]) -> Ask:
+    return Ask(_model(fields[0]), _read_segments(fields[1]), _exact(fields[2], bool, "effective"))
+
+
+def _read_answer(fields: list[object]) -> Answer:
+    asked = _read_ask(fields)
+    return Answer(asked.model, asked.segments, asked.effective)
 
 
 def _read_segments(value: object) -> tuple[Segment, ...]:
@@ -404,7 +463,7 @@ def _read_segments(value: object) -> tuple[Segment, ...]:
             raise TransportError("a bound beyond the end")
         claim: bytes | tuple[Key, ...] | None = None
         if isinstance(said, bytes):
-            claim = _bytes(said, FINGERPRINT_BYTES, FINGERPRINT_BYTES, "a fingerprint")
+            claim = _fingerprint(said)
         elif said is not None:
             claim = _read_keys(lower[0], said)
         segments.append(Segment(upper, claim))
@@ -452,7 +511,9 @@ def _read_part(fields: list[object]) -> Part:
 
 def _read_got(fields: list[object]) -> Got:
     return Got(
-        _number(fields[0], 1, INT_MAX, "a ticket"), _number(fields[1], 0, INT_MAX, "a count")
+        _number(fields[0], 1, INT_MAX, "a ticket"),
+        _number(fields[1], 0, INT_MAX, "a count"),
+        _number(fields[2], 0, INT_MAX, "a count"),
     )
 
 
@@ -476,17 +537,31 @@ def _read_peers(fields: list[object]) -> Peers:
     return Peers(_number(fields[0], 0, addresses.PORT_MAX, "a port"), tuple(neighbours))
 
 
+def _read_dispute(fields: list[object]) -> Dispute:
+    row = _items(fields[4], 2, "a row's fingerprints")
+    if len(row) != 2:
+        raise TransportError("a row that is too short")
+    return Dispute(
+        _model(fields[0]),
+        (_number(fields[1], 0, T_US_MAX, "a time"), _bytes(fields[2], ID_BYTES, ID_BYTES, "an id")),
+        _exact(fields[3], bool, "effective"),
+        (_fingerprint(row[0]), _fingerprint(row[1])),
+    )
+
+
 _READERS: Final[dict[int, tuple[int, Callable[[list[object]], Message]]]] = {
     0: (5, _read_hello),
     1: (2, _read_summary),
-    2: (2, lambda fields: Ask(_model(fields[0]), _read_segments(fields[1]))),
-    3: (2, lambda fields: Answer(_model(fields[0]), _read_segments(fields[1]))),
+    2: (3, _read_ask),
+    3: (3, _read_answer),
     4: (3, _read_want),
     5: (4, _read_events),
     6: (5, _read_part),
-    7: (2, _read_got),
+    7: (3, _read_got),
     8: (0, lambda _: Ping()),
     9: (0, lambda _: Pong()),
     10: (1, _read_bye),
     11: (2, _read_peers),
+    12: (5, _read_dispute),
+    13: (2, lambda fields: Confirm(_model(fields[0]), _exact(fields[1], bool, "confirmed"))),
 }

@@ -50,7 +50,7 @@ def rows_pages(rows: Iterable[Row]) -> list[tuple[Row, ...]]:
     page: list[Row] = []
     size = 0
     for row in rows:
-        cost = len(row.model) + FINGERPRINT_BYTES + 16
+        cost = len(row.model) + 2 * FINGERPRINT_BYTES + 16
         if size + cost > _ROWS_BYTES_MAX or len(page) == MODELS_PER_HELLO_MAX:
             pages.append(tuple(page))
             page, size = [], 0

@@ -14,7 +14,7 @@ from typing import Final
 
 from dinemic_engine.errors import TransportError
 from dinemic_engine.limits import EVENT_BYTES_MAX
-from dinemic_transport.catchup import IngestJob
+from dinemic_transport.jobs import IngestJob
 from dinemic_transport.messages import Events, Message, Part, weight
 from dinemic_transport.pages import events_messages
 

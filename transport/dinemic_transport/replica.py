@@ -24,11 +24,18 @@ class Replica(Protocol):
     def model_names(self) -> tuple[str, ...]:
         """The subscribed models of which at least one event is here, sorted."""
 
-    def fingerprint(self, model: str, lower: Bound, upper: Bound) -> Fingerprint:
-        """Fingerprint of the model's events with ``lower <= (t, id) < upper`` (REC-2)."""
+    def fingerprint(
+        self, model: str, lower: Bound, upper: Bound, *, effective: bool = False
+    ) -> Fingerprint:
+        """Fingerprint of the model's events with ``lower <= (t, id) < upper`` (REC-2).
 
-    def keys(self, model: str, lower: Bound, upper: Bound, limit: int) -> list[Key]:
-        """Up to `limit` keys (t, id) of that range, ascending."""
+        With `effective` of those among them that have effect for every node; guards are local.
+        """
+
+    def keys(
+        self, model: str, lower: Bound, upper: Bound, limit: int, *, effective: bool = False
+    ) -> list[Key]:
+        """Up to `limit` keys (t, id) of those events, ascending."""
 
     def events(self, ids: Sequence[bytes]) -> list[tuple[str, bytes] | None]:
         """For each event id (model, signed bytes), None where it is not here."""

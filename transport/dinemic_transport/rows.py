@@ -1,22 +1,28 @@
-"""Who has said what about which model, and when a difference is worth a catch-up (REC-3, REC-5).
+"""Who has said what about which model, and when a difference is worth a look (REC-5, VETO-4).
 
-A row is a count and a fingerprint of all events of one model. Per model a session keeps three of
-them: ours, the last of ours it said, and the last the peer said. While news is under way the rows
-differ for a moment, so a difference starts a catch-up only when it has lasted::
+A row is a count and a fingerprint of all events of one model, and a fingerprint of the effective
+ones. Per model a session keeps three of them: ours, the last of ours it said, and the last the peer
+said. While news is under way the rows differ for a moment, so a difference starts a catch-up only
+when it has lasted::
 
     equal ---rows differ---> differing ---GRACE---> due ---> catch-up ---moved---> GRACE, due
       ^                          |                              |
       +-------rows equal---------+<-----------------------------+---nothing--> RETRY, due
 
-Invariant: every model whose rows differ is due at some time, or being caught up.
+Rows that stand for the same events and differ all the same leave nothing to catch up: the two nodes
+judge differently, and a comparison finds what (comparison.py). Comparing settles nothing, so it is
+repeated ever more rarely until the rows are equal, and that ends an alarm too.
+
+Invariant: every model whose rows differ is due at some time, or being caught up or compared.
 """
 
 from __future__ import annotations
 
+import enum
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from dinemic_engine.errors import TransportError
 from dinemic_engine.ranges import Fingerprint
@@ -28,10 +34,26 @@ GRACE_SECONDS: Final = 0.5
 RETRY_SECONDS: Final = (1.0, 30.0)
 """First and last pause after a catch-up that moved nothing: the peer may hold what we refuse."""
 
+COMPARE_SECONDS: Final = (1.0, 300.0)
+"""First and last pause after a comparison: it reads every event of the model on both sides."""
+
 MODELS_MAX: Final = 16_384
 """Models one peer may name: a row costs about half a kilobyte here."""
 
 _NOTHING: Final = Fingerprint(0, 0).wire()
+
+
+@dataclass(frozen=True, slots=True)
+class Divergence:
+    """An event that two nodes with the same events judge differently: one of them has a bug.
+
+    It is the first such event of its model, in the order. It has effect here and not there, or the
+    other way round.
+    """
+
+    model: str
+    event_id: bytes
+    effective_here: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +66,25 @@ class ModelStatus:
     there: int
     seconds: float
     """For how long `equal` has been what it is; since it last changed here, while not known."""
+    divergence: Divergence | None = None
+    """The alarm that is on; it goes off when the rows are equal."""
+
+
+class Due(NamedTuple):
+    """Rows that have differed for long enough: ours and the peer's."""
+
+    mine: Row
+    theirs: Row
+    judged: bool
+    """They stand for the same events, judged differently: there is nothing to catch up."""
+
+
+class _Match(enum.Enum):
+    """How our row and the peer's relate."""
+
+    EQUAL = "equal"
+    JUDGED = "the same events, judged differently"
+    UNEQUAL = "other events"
 
 
 @dataclass(slots=True)
@@ -57,14 +98,32 @@ class _Entry:
     """Our set has changed since `mine` was read."""
     lost: bool = False
     """News of ours was not sent: whoever drives usually, this side sees to a catch-up."""
-    equal: bool | None = None
+    match: _Match | None = None
     since: float = 0.0
     due: float = math.inf
     pause: float = 0.0
+    compare_from: float = -math.inf
+    compare_pause: float = 0.0
+    divergence: Divergence | None = None
+
+    @property
+    def equal(self) -> bool | None:
+        """Whether the rows are equal; None before they were compared."""
+        return None if self.match is None else self.match is _Match.EQUAL
+
+    def arm(self, now: float, grace: float) -> None:
+        """Become due in a while, if the rows differ."""
+        match self.match:
+            case _Match.JUDGED:
+                self.due = max(now + grace, self.compare_from)
+            case _Match.UNEQUAL | None:
+                self.due = now + max(grace, self.pause)
+            case _Match.EQUAL:
+                self.due = math.inf
 
 
 class Rows:
-    """The rows of one session. With `drives` this side starts the catch-ups."""
+    """The rows of one session. With `drives` this side starts catch-ups and comparisons."""
 
     def __init__(self, *, drives: bool) -> None:
         self._drives = drives
@@ -86,6 +145,7 @@ class Rows:
                 entry.mine.count,
                 entry.theirs.count,
                 now - entry.since,
+                entry.divergence,
             )
             for name, entry in sorted(self._entries.items())
         )
@@ -137,25 +197,30 @@ class Rows:
     def compare(self, now: float, grace: float) -> None:
         """Note which rows are equal now; those that no longer are become due after `grace`."""
         for entry in self._entries.values():
-            equal = entry.mine == entry.theirs
-            if equal:
-                entry.due, entry.pause, entry.lost = math.inf, 0.0, False
-            elif entry.equal is not False and not entry.lost:
-                entry.due = now + max(grace, entry.pause)
-            if equal is not entry.equal:
-                entry.equal, entry.since = equal, now
+            match, was, known = _match(entry.mine, entry.theirs), entry.match, entry.equal
+            entry.match = match
+            if match is not _Match.UNEQUAL:
+                entry.pause, entry.lost = 0.0, False
+            if match is _Match.EQUAL:
+                entry.compare_pause, entry.compare_from = 0.0, -math.inf
+                entry.divergence = None
+            if match is _Match.EQUAL or (match is not was and not entry.lost):
+                entry.arm(now, grace)
+            if entry.equal is not known:
+                entry.since = now
 
     def deadline(self) -> float:
         """When `take_due` has something to give."""
         dues = (entry.due for entry in self._entries.values() if self._drives or entry.lost)
         return min(dues, default=math.inf)
 
-    def take_due(self, now: float) -> str | None:
-        """The model to catch up now; it is due again only after `caught_up`."""
-        for name, entry in self._entries.items():
+    def take_due(self, now: float) -> Due | None:
+        """The model to catch up or compare now; it is due again only afterwards."""
+        for entry in self._entries.values():
             if entry.due <= now and (self._drives or entry.lost):
+                judged = entry.match is _Match.JUDGED and not entry.lost
                 entry.due, entry.lost = math.inf, False
-                return name
+                return Due(entry.mine, entry.theirs, judged)
         return None
 
     def caught_up(self, model: str, now: float, *, moved: bool) -> None:
@@ -163,12 +228,41 @@ class Rows:
         entry = self._entry(model)
         first, last = RETRY_SECONDS
         entry.pause = 0.0 if moved else min(last, max(first, 2 * entry.pause))
-        if entry.equal is not True or entry.lost:
+        self._again(entry, now)
+
+    def may_compare(self, model: str, now: float) -> bool:
+        """Whether the last comparison of a model is long enough ago for another."""
+        return now >= self._entry(model).compare_from
+
+    def compared(self, model: str, now: float) -> None:
+        """A comparison has ended."""
+        entry = self._entry(model)
+        first, last = COMPARE_SECONDS
+        entry.compare_pause = min(last, max(first, 2 * entry.compare_pause))
+        entry.compare_from = now + entry.compare_pause
+        self._again(entry, now)
+
+    def diverge(self, found: Divergence) -> bool:
+        """Raise the alarm about a model; whether none was on."""
+        entry = self._entry(found.model)
+        was, entry.divergence = entry.divergence, found
+        return was is None
+
+    def _again(self, entry: _Entry, now: float) -> None:
+        if entry.lost:
             entry.due = now + max(GRACE_SECONDS, entry.pause)
+        else:
+            entry.arm(now, GRACE_SECONDS)
 
     def _entry(self, model: str) -> _Entry:
         entry = self._entries.get(model)
         if entry is None:
-            nothing = Row(model, 0, _NOTHING)
+            nothing = Row(model, 0, _NOTHING, _NOTHING)
             entry = self._entries[model] = _Entry(nothing, nothing, nothing)
         return entry
+
+
+def _match(mine: Row, theirs: Row) -> _Match:
+    if mine == theirs:
+        return _Match.EQUAL
+    return _Match.JUDGED if mine.is_of_same_set(theirs) else _Match.UNEQUAL

@@ -34,9 +34,9 @@ import trio
 
 from dinemic_engine.errors import DinemicError, TransportError, UsageError
 from dinemic_engine.ids import short
-from dinemic_transport.catchup import summarise
 from dinemic_transport.exchange import Exchange
 from dinemic_transport.gossip import Gossip
+from dinemic_transport.jobs import summarise
 from dinemic_transport.link import Discovery, Link, Transport
 from dinemic_transport.messages import check_models, cluster_hash, encode
 from dinemic_transport.peers import Dial, Peers
@@ -130,6 +130,7 @@ class Runner:
         self._announced_events = 0
         self._announced_bytes = 0
         self._overflowed: set[str] = set()
+        self._divergences = 0
 
     # -- for everybody -----------------------------------------------------------------------
 
@@ -178,7 +179,10 @@ class Runner:
 
     @property
     def synced(self) -> bool:
-        """Whether a session is open, and every open one is known to be equal in all it shares."""
+        """Whether a session is open, and every open one is known to be equal in all it shares.
+
+        That is in events and verdicts: nodes that diverge (VETO-4) are not in sync.
+        """
         return not self._announced and not self._overflowed and self._gossip.synced
 
     async def wait_synced(self) -> None:
@@ -203,7 +207,14 @@ class Runner:
             )
             for node_id, connection in sorted(self._connections.items())
         )
-        return NetworkStatus(self._node_id, self.addresses, len(self._peers), self.synced, peers)
+        return NetworkStatus(
+            self._node_id,
+            self.addresses,
+            len(self._peers),
+            self.synced,
+            peers,
+            self._divergences,
+        )
 
     async def run(
         self, *, task_status: trio.TaskStatus[tuple[str, ...]] = trio.TASK_STATUS_IGNORED
@@ -377,6 +388,16 @@ class Runner:
             self._exchange.opened(connection.session)
         if connection.session.wants_rows:
             self._rows_due.unpark_all()
+        for alarm in connection.session.take_alarms():
+            self._divergences += 1
+            _log.error(
+                "DIVERGENCE with node %s in %s: event %s has effect %s; "
+                "run 'dinemic audit' on both nodes",
+                short(connection.link.peer),
+                alarm.model,
+                short(alarm.event_id),
+                "here and not there" if alarm.effective_here else "there and not here",
+            )
         connection.kick()
         self._changed.unpark_all()
 

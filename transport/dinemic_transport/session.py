@@ -11,9 +11,10 @@ and when to look again. It knows no sockets, tasks or clock::
 
 Both sides say `Hello` first, with a row (count and fingerprint) for each model. From then on each
 says a new row whenever its set has changed and settled, so both know at any time whether they are
-equal, for about 60 bytes a change. Rows that stay different (rows.py) start a `Catchup`, driven by
-the smaller node id, or by a side that knows it dropped news. Nothing is remembered from an earlier
-session, and one that is cut loses no more than what was under way.
+equal, for about 80 bytes a change. Rows that stay different (rows.py) start a `Catchup`, driven by
+the smaller node id, or by a side that knows it dropped news; where there is nothing to catch up, a
+`Comparison` of verdicts. Nothing is remembered from an earlier session, and one that is cut loses
+no more than what was under way.
 
 Events travel only in models both sides asked for. Every queue is bounded: news beyond the bound is
 dropped and found again by a catch-up, and a peer that breaks a rule, falls silent or does not read
@@ -32,11 +33,15 @@ from typing import Final
 from dinemic_engine.errors import InvalidEvent, TransportError
 from dinemic_engine.event import open_envelope_untrusted
 from dinemic_engine.reconcile import Settled
-from dinemic_transport.catchup import (
+from dinemic_transport.catchup import Catchup
+from dinemic_transport.comparison import Comparison
+from dinemic_transport.jobs import (
     BATCH_BYTES,
     AnswerJob,
     AskJob,
-    Catchup,
+    Checked,
+    CheckJob,
+    DisputeJob,
     IngestJob,
     Job,
     LearnJob,
@@ -50,6 +55,8 @@ from dinemic_transport.messages import (
     Answer,
     Ask,
     Bye,
+    Confirm,
+    Dispute,
     Events,
     Got,
     Hello,
@@ -67,7 +74,7 @@ from dinemic_transport.pages import rows_pages
 from dinemic_transport.peers import Score
 from dinemic_transport.queues import Inbox, Outbox, Recent
 from dinemic_transport.replica import Ingested
-from dinemic_transport.rows import GRACE_SECONDS, ModelStatus, Rows
+from dinemic_transport.rows import GRACE_SECONDS, Divergence, Due, ModelStatus, Rows
 from dinemic_transport.status import Counters
 
 HELLO_SECONDS: Final = 10.0
@@ -100,7 +107,10 @@ _ALLOWED: Final[dict[State, tuple[type[Message], ...]]] = {
     State.GREETING: (Hello, Bye),
     State.LISTING: (Summary, Bye),
     State.HEARD: (Bye,),
-    State.OPEN: (Summary, Ask, Answer, Want, Events, Part, Got, Ping, Pong, Bye, Peers),
+    State.OPEN: (
+        *(Summary, Ask, Answer, Want, Events, Part, Got, Dispute, Confirm),
+        *(Ping, Pong, Bye, Peers),
+    ),
     State.CLOSED: (),
 }
 
@@ -156,10 +166,14 @@ class Session:
         self._inbox = Inbox()
         self._requests: deque[Job] = deque()
         self._job: Job | None = None
-        self._catchup: Catchup | None = None
-        self._catchup_until = math.inf
-        self._offer_admitted = 0
+        self._due: Due | None = None
+        """What the drive under way is about."""
+        self._drive: Catchup | Comparison | None = None
+        self._drive_until = math.inf
+        self._offered = Got(0, 0)
+        """What has become so far of the events the peer offers."""
         self._told: Peers | None = None
+        self._alarms: list[Divergence] = []
         self._heard_at = self._spoke_at = now
         self._greet_until = now + HELLO_SECONDS
         self._probe_until = math.inf
@@ -176,10 +190,13 @@ class Session:
 
     @property
     def synced(self) -> bool:
-        """Whether nothing is under way and every model both want is known to be equal."""
+        """Whether nothing is under way and every model both want is known to be equal.
+
+        Equal in verdicts too: where two nodes diverge they are not in sync (VETO-4).
+        """
         return (
             self.state is State.OPEN
-            and self._catchup is None
+            and self._drive is None
             and not self._inbox
             and not isinstance(self._job, IngestJob)
             and self._rows.all_equal
@@ -188,7 +205,7 @@ class Session:
     @property
     def catching_up(self) -> str | None:
         """The model a catch-up driven from here is under way for."""
-        return None if self._catchup is None else self._catchup.model
+        return self._drive.model if isinstance(self._drive, Catchup) else None
 
     def shares(self, model: str) -> bool:
         """Whether both sides want `model`: only then may its events travel here."""
@@ -208,9 +225,9 @@ class Session:
         return min(
             silent,
             self._spoke_at + PING_SECONDS,
-            self._catchup_until,
+            self._drive_until,
             math.inf if self._recheck else self._recheck_at,
-            self._rows.deadline() if self._catchup is None else math.inf,
+            self._rows.deadline() if self._drive is None else math.inf,
         )
 
     # -- output --
@@ -239,6 +256,11 @@ class Session:
         """What the peer has last told of nodes, once; to be asked for after each frame."""
         told, self._told = self._told, None
         return told
+
+    def take_alarms(self) -> list[Divergence]:
+        """What the peer was found to judge differently, once each."""
+        alarms, self._alarms = self._alarms, []
+        return alarms
 
     # -- input: our side --
 
@@ -316,7 +338,7 @@ class Session:
             return
         self.state = State.CLOSED
         self.reason = reason
-        self._catchup = None
+        self._drive = None
         self._outbox.clear()
         self._inbox.clear()
         self._requests.clear()
@@ -330,14 +352,14 @@ class Session:
         elif self.state is not State.OPEN:
             if now >= self._greet_until:
                 self.close("no greeting in time")
-        elif now >= self._catchup_until:
+        elif now >= self._drive_until:
             self._refuse("a request was not answered in time")
         else:
             if now >= self._spoke_at + PING_SECONDS:
                 self._spoke_at = now
                 self._send(Ping())
             self._recheck = self._recheck or now >= self._recheck_at
-            self._start_catchup(now)
+            self._start_drive(now)
 
     # -- input: a finished job --
 
@@ -350,29 +372,36 @@ class Session:
         match job, outcome:
             case IngestJob(), Ingested():
                 self._ingested(job, outcome, now)
-                return
             case AnswerJob(), Answer():
                 self._send(outcome)
-                return
             case ServeJob(), Loaded():
                 self._send_events(job.ticket, job.model, outcome.events)
-                return
-        catchup = self._catchup
-        assert catchup is not None, "only a catch-up hands out the other jobs"
-        self._progress(now)
-        match job, outcome:
-            case AskJob(), tuple():
-                question = catchup.asked(outcome)
+            case DisputeJob(said), Confirm(confirmed=confirmed):
+                self._send(outcome)
+                if confirmed:
+                    self._alarm(Divergence(said.model, said.key[1], not said.effective))
+            case _:
+                self._progress(now)
+                self._driven(job, outcome)
+
+    def _driven(self, job: Job, outcome: Outcome) -> None:
+        """A job of the drive is done."""
+        match self._drive, job, outcome:
+            case Catchup() | Comparison() as drive, AskJob(), tuple():
+                question = drive.asked(outcome)
                 if question is not None:
                     self._send(question)
-            case LearnJob(), Settled():
-                catchup.learned(outcome)
-            case OfferJob(), Loaded():
-                ticket = catchup.offer(outcome)
+            case Catchup() | Comparison() as drive, LearnJob(), Settled():
+                drive.learned(outcome)
+            case Catchup() as drive, OfferJob(), Loaded():
+                ticket = drive.offer(outcome)
                 if ticket is not None:
-                    self._send_events(-ticket, catchup.model, outcome.events)
-            case _:
-                raise AssertionError(f"{type(outcome).__name__} from a {type(job).__name__}")
+                    self._send_events(-ticket, drive.model, outcome.events)
+            case Comparison() as drive, CheckJob(), Checked():
+                drive.checked(outcome)
+            case drive, _, _:
+                name = type(drive).__name__
+                raise AssertionError(f"{type(outcome).__name__} of a {type(job).__name__}, {name}")
 
     def failed(self, error: TransportError) -> None:
         """The job that was handed out found the peer's message against the rules."""
@@ -412,15 +441,25 @@ class Session:
                 self._hear_rows(message, now)
             case Summary():
                 self._hear_rows(message, now)
-            case Ask(model, segments):
-                self._queue(AnswerJob(self._shared(model), segments))
+            case Ask(model, segments, effective):
+                self._queue(AnswerJob(self._shared(model), segments, effective))
+            case Dispute(model):
+                self._shared(model)
+                self._queue(DisputeJob(message))
             case Want(ticket, model, ids):
                 self._queue(ServeJob(ticket, self._shared(model), ids))
             case Answer():
-                self._requests.append(self._driven().answered_untrusted(message))
+                if self._drive is None:
+                    raise TransportError("an answer to nothing asked")
+                self._requests.append(self._drive.answered_untrusted(message))
                 self._progress(now)
-            case Got(ticket, admitted):
-                self._driven().got_untrusted(ticket, admitted)
+            case Got(ticket, admitted, known):
+                self._catchup().got_untrusted(ticket, admitted, known)
+                self._progress(now)
+            case Confirm():
+                if not isinstance(self._drive, Comparison):
+                    raise TransportError("a confirmation of nothing disputed")
+                self._drive.confirmed_untrusted(message)
                 self._progress(now)
             case Events(events=events, last=last):
                 self._inbox.check_whole_untrusted()
@@ -465,7 +504,7 @@ class Session:
     ) -> None:
         """Check what came against what was asked for, and put it in line for the node."""
         ticket, model = message.ticket, self._shared(message.model)
-        window = self._driven().window_untrusted(ticket, model) if ticket > 0 else None
+        window = self._catchup().window_untrusted(ticket, model) if ticket > 0 else None
         accepted: list[bytes] = []
         for raw in events:
             try:
@@ -505,15 +544,16 @@ class Session:
         for _, reason in outcome.invalid:
             self._punish(Score.T0 if reason.startswith("EV-") else Score.T1, now, reason)
         if job.ticket < 0:
-            self._offer_admitted += outcome.admitted
+            admitted = self._offered.admitted + outcome.admitted
+            self._offered = Got(-job.ticket, admitted, self._offered.known + outcome.duplicate)
             if job.last and self.state is State.OPEN:
-                self._send(Got(-job.ticket, self._offer_admitted))
-                self._offer_admitted = 0
-        elif job.ticket > 0 and self._catchup is not None:
-            self._catchup.moved += outcome.admitted
+                self._send(self._offered)
+                self._offered = Got(0, 0)
+        elif job.ticket > 0 and isinstance(self._drive, Catchup):
+            self._drive.ingested(outcome, len(job.events))
             self._progress(now)
             if job.last:
-                for _ in range(self._catchup.fetched()):
+                for _ in range(self._drive.fetched()):
                     self._punish(Score.UNDELIVERED, now, "named and not delivered")
 
     def _punish(self, points: float, now: float, reason: str) -> None:
@@ -528,39 +568,63 @@ class Session:
 
     def _compare(self, now: float, grace: float = GRACE_SECONDS) -> None:
         self._rows.compare(now, grace)
-        self._start_catchup(now)
+        self._start_drive(now)
 
-    def _start_catchup(self, now: float) -> None:
-        model = self._rows.take_due(now) if self._catchup is None else None
-        if model is not None:
-            self._catchup = Catchup(model)
+    def _start_drive(self, now: float) -> None:
+        due = self._rows.take_due(now) if self._drive is None else None
+        if due is not None and due.judged:
+            self._start_comparison(due, now)
+        elif due is not None:
+            self._due, self._drive = due, Catchup(due.mine.model)
             self._progress(now)
             self._recheck_pause = RECHECK_SECONDS[0]
             self._count(catchups=1)
 
+    def _start_comparison(self, due: Due, now: float) -> None:
+        self._due, self._drive = due, Comparison(due.mine, due.theirs)
+        self._progress(now)
+        self._count(comparisons=1)
+
     def _advance(self, now: float) -> Job | None:
-        """Take the catch-up a step on: send its next request, or hand out its next job."""
-        while self._catchup is not None:
-            step = self._catchup.advance()
-            if isinstance(step, Want):
+        """Take the drive a step on: send its next request, or hand out its next job."""
+        while self._drive is not None:
+            step = self._drive.advance()
+            if isinstance(step, Want | Dispute):
                 self._send(step)
                 self._progress(now)
-            elif self._catchup.done:
-                self._rows.caught_up(self._catchup.model, now, moved=self._catchup.moved > 0)
-                self._catchup = None
-                self._catchup_until = math.inf
-                self._start_catchup(now)
+            elif self._drive.done:
+                self._end_drive(self._drive, now)
             else:
                 return step
         return None
 
-    def _driven(self) -> Catchup:
-        if self._catchup is None:
+    def _end_drive(self, drive: Catchup | Comparison, now: float) -> None:
+        """See what it was good for, and go on with the next."""
+        due, self._drive, self._drive_until = self._due, None, math.inf
+        assert due is not None, "a drive begins with what is due"
+        match drive:
+            case Catchup():
+                self._rows.caught_up(drive.model, now, moved=drive.moved > 0)
+                if drive.all_known and self._rows.may_compare(drive.model, now):
+                    self._start_comparison(due, now)
+            case Comparison():
+                self._rows.compared(drive.model, now)
+                if drive.found is not None:
+                    self._alarm(drive.found)
+        self._start_drive(now)
+
+    def _alarm(self, found: Divergence) -> None:
+        if self._rows.diverge(found):
+            self._count(divergences=1)
+            self._alarms.append(found)
+
+    def _catchup(self) -> Catchup:
+        if not isinstance(self._drive, Catchup):
             raise TransportError("an answer to nothing asked")
-        return self._catchup
+        return self._drive
 
     def _progress(self, now: float) -> None:
-        self._catchup_until = now + REQUEST_SECONDS
+        self._drive_until = now + REQUEST_SECONDS
 
     def _plan_recheck(self, now: float) -> None:
         """All rows again in a while: it costs little and finds what nothing else did."""

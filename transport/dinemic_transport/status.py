@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dinemic_transport.rows import ModelStatus
+from dinemic_transport.rows import Divergence, ModelStatus
+
+__all__ = ["Counters", "Divergence", "ModelStatus", "NetworkStatus", "PeerStatus"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,10 @@ class Counters:
     """News not sent, or not taken in, for want of room: found again by a catch-up."""
     catchups: int = 0
     """Catch-ups driven from here."""
+    comparisons: int = 0
+    """Comparisons of verdicts driven from here; between honest nodes there are hardly any."""
+    divergences: int = 0
+    """Alarms: the peer has the same events of a model and judges them differently (VETO-4)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,4 +54,6 @@ class NetworkStatus:
     known_addresses: int
     synced: bool
     peers: tuple[PeerStatus, ...]
+    divergences: int = 0
+    """Alarms since the network runs, of all peers. Those that are on are in `peers`, by model."""
     error: str | None = None

@@ -677,6 +677,24 @@ class Sums(NamedTuple):
 NO_SUMS: Final = Sums(0, 0, 0, 0)
 
 
+def add_to_sums(value: bytes | None, term: int, by: int, effective_by: int) -> bytes:
+    """An ``F`` row after `by` events more that add `term`, of which `effective_by` have effect.
+
+    Every write goes through here; `Sums` says what the parts are.
+    """
+    events, total, effective, effective_total = _SUMS.unpack(value or _NO_SUMS)
+    if by:
+        total = ((int.from_bytes(total, "big") + by * term) % _MODULUS).to_bytes(32, "big")
+    if effective_by:
+        number = int.from_bytes(effective_total, "big") + effective_by * term
+        effective_total = (number % _MODULUS).to_bytes(32, "big")
+    return _SUMS.pack(events + by, total, effective + effective_by, effective_total)
+
+
+_MODULUS: Final = 1 << 256
+_NO_SUMS: Final = NO_SUMS.pack()
+
+
 def unpack_sums(value: bytes | None) -> Sums:
     """The inverse of `Sums.pack`; no row is no event."""
     if value is None:
@@ -722,6 +740,11 @@ def unpack_holder(value: bytes) -> tuple[bytes, int, bytes]:
 def pack_heads(heads: Iterable[Head]) -> bytes:
     """The value of an ``H`` row."""
     return b"".join([_HEAD.pack(*head) for head in heads])
+
+
+def is_only_head(value: bytes, event_id: bytes) -> bool:
+    """Whether an ``H`` row tells of that head and no other."""
+    return len(value) == _HEAD.size and value[8:40] == event_id
 
 
 def unpack_heads(value: bytes) -> list[Head]:

@@ -292,60 +292,35 @@ def _count(rows: Overlay, nodes: bytes, number: int, value: bytes, delta: int) -
     rows.rows[nodes] = _HEAD.pack(root, fresh, live + delta)
 
 
-def flag(rows: Overlay, nodes: bytes, spot: Spot, flags: int) -> None:
-    """Set flags of the piece at a spot that do not touch how many live."""
-    key = nodes + _U32.pack(spot.leaf)
-    value = node(rows, nodes, spot.leaf)
-    at = _START + spot.slot * _RECORD_BYTES + _FLAGS_AT
-    rows.rows[key] = b"%b%c%b" % (value[:at], value[at] | flags, value[at + 1 :])
-
-
-def insert(
-    rows: Overlay, nodes: bytes, spot: Spot | None, fresh: Sequence[bytes]
+def splice(
+    rows: Overlay, nodes: bytes, spot: Spot | None, drop: int, fresh: Sequence[bytes]
 ) -> dict[bytes, int]:
-    """Put packed pieces in at a spot, before what lies there; None is a list without a piece.
+    """Put packed pieces in the place of `drop` pieces from a spot on; None is a list of nothing.
 
-    The answer is where pieces now lie that do not lie in `spot.leaf`, by their ids: new ones, and
-    old ones that had to move. None of the new ones lives yet.
+    As many must live in the one as in the other. The answer is where pieces now lie that do not lie
+    in `spot.leaf`, by their ids: new ones, and old ones that had to move.
     """
     if spot is None:
         rows.rows[nodes] = _HEAD.pack(0, 1, 0)
         rows.rows[nodes + _U32.pack(0)] = _LEAF + _NO_PARENT
         spot = Spot(0, 0)
-    number, slot = spot
-    value = node(rows, nodes, number)
-    at = _START + slot * _RECORD_BYTES
-    if len(value) + len(fresh) * _RECORD_BYTES <= _START + WIDTH * _RECORD_BYTES:
-        rows.rows[nodes + _U32.pack(number)] = value[:at] + b"".join(fresh) + value[at:]
-        return {}
-    before = [record for (record,) in _ONE_RECORD.iter_unpack(value[_START:at])]
-    after = [record for (record,) in _ONE_RECORD.iter_unpack(value[at:])]
-    if not after:
-        groups = [before, *_cut(fresh)]
-        stays = 0
-    elif not before:
-        groups = [*_cut(fresh), after]
-        stays = len(groups) - 1
-    else:
-        groups = _cut([*before, *fresh, *after])
-        stays = 0
-    return _spread(rows, nodes, number, value, groups, stays)
-
-
-def cut(rows: Overlay, nodes: bytes, spot: Spot, lower: bytes, upper: bytes) -> dict[bytes, int]:
-    """Put two packed pieces in the place of the one at a spot; answers as `insert` does.
-
-    As many live in them together as lived in it.
-    """
-    value = node(rows, nodes, spot.leaf)
+    key = nodes + _U32.pack(spot.leaf)
+    old = node(rows, nodes, spot.leaf)
     at = _START + spot.slot * _RECORD_BYTES
-    rows.rows[nodes + _U32.pack(spot.leaf)] = value = (
-        value[:at] + lower + upper + value[at + _RECORD_BYTES :]
-    )
+    after = old[at + drop * _RECORD_BYTES :]
+    value = rows.rows[key] = old[:at] + b"".join(fresh) + after
     if len(value) <= _START + WIDTH * _RECORD_BYTES:
         return {}
     records = [record for (record,) in _ONE_RECORD.iter_unpack(value[_START:])]
-    return _spread(rows, nodes, spot.leaf, value, _cut(records), 0)
+    stays = 0
+    if not after:
+        groups = [records[:WIDTH], *_cut(records[WIDTH:])]
+    elif not spot.slot:
+        groups = [*_cut(records[:-WIDTH]), records[-WIDTH:]]
+        stays = len(groups) - 1
+    else:
+        groups = _cut(records)
+    return _spread(rows, nodes, spot.leaf, value, groups, stays)
 
 
 _ONE_RECORD: Final = Struct(f">{_RECORD_BYTES}s")

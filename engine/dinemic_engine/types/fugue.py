@@ -52,7 +52,7 @@ from dinemic_engine.store.keyspace import Place
 from dinemic_engine.store.overlay import Overlay, Readable
 from dinemic_engine.types import counted_tree, runs
 from dinemic_engine.types.counted_tree import LEFT, RIGHT, Piece, Spot
-from dinemic_engine.types.runs import BLOCK, ROOT, TO_THE_RIGHT, Keys
+from dinemic_engine.types.runs import BLOCK, ROOT, Keys
 
 _CHILD_BYTES: Final = 46
 """Of an ``i`` row: event id 32, run 14, so that children sort as siblings do."""
@@ -153,6 +153,11 @@ def place_run(
 ) -> None:
     """Put the run of a LIST_INSERT where it belongs; none of it lives yet."""
     run = runs.run_of(place, index)
+    fresh = [
+        Piece(runs.pack_element(run, low), min(BLOCK, op.count - low), 0, 0).pack()
+        for low in range(0, op.count, BLOCK)
+    ]
+    drop = 0
     if op.parent is None:
         side = _Side(ROOT, right=True)
         spot = counted_tree.edge(rows, keys.nodes)
@@ -161,65 +166,50 @@ def place_run(
         above, at = runs.target_run(rows, place, op.parent), op.parent.at
         side = _Side(runs.pack_element(above, at), op.right)
         spot, piece = runs.locate(rows, keys, above, at)
-        if not op.right and at > piece.first:
-            spot, piece = _cut(rows, keys, spot, piece, at)
         taken = _is_taken(piece, at, right=op.right)
-        if not taken:
-            counted_tree.flag(rows, keys.nodes, spot, RIGHT if op.right else LEFT)
-        if op.right:
-            spot = Spot(spot.leaf, spot.slot + 1)
+        if taken:
+            spot = Spot(spot.leaf, spot.slot + op.right)
+        else:
+            fresh, drop = _beside(rows, keys, spot, piece, op.parent.at, op.right, fresh), 1
     if taken:
         assert spot is not None, "a list in which something has a child holds something"
         spot = _among_siblings(rows, keys, side, event.id + run, spot)
-    _write(rows, keys, run, op, side.element, spot, draft=place.chain == runs.DRAFT_CHAIN)
-
-
-def _write(
-    rows: Overlay,
-    keys: Keys,
-    run: bytes,
-    op: ListInsert,
-    parent: bytes,
-    spot: Spot | None,
-    *,
-    draft: bool,
-) -> None:
-    pieces = [
-        Piece(runs.pack_element(run, low), min(BLOCK, op.count - low), 0, 0).pack()
-        for low in range(0, op.count, BLOCK)
-    ]
     leaf = 0 if spot is None else spot.leaf
-    blocks = runs.new_blocks(op, parent, leaf, draft=draft)
+    blocks = runs.new_blocks(op, side.element, leaf, draft=place.chain == runs.DRAFT_CHAIN)
     for number, block in enumerate(blocks):
         rows.rows[runs.block_key(keys, run, number)] = block.pack()
-    moved = counted_tree.insert(rows, keys.nodes, spot, pieces)
+    moved = counted_tree.splice(rows, keys.nodes, spot, drop, fresh)
     if moved:
         runs.move(rows, keys, moved)
 
 
-def _cut(rows: Overlay, keys: Keys, spot: Spot, piece: Piece, at: int) -> tuple[Spot, Piece]:
-    """Cut a piece before element `at`; where the second half lies, and it."""
+def _beside(
+    rows: Overlay,
+    keys: Keys,
+    spot: Spot,
+    piece: Piece,
+    at: int,
+    right: bool,
+    fresh: list[bytes],
+) -> list[bytes]:
+    """What comes in the place of a piece when its element `at` gets its first child on a side.
+
+    Left of an element in its middle the piece is cut, and its block told so.
+    """
+    if right:
+        return [piece._replace(flags=piece.flags | RIGHT).pack(), *fresh]
+    if at == piece.first:
+        return [*fresh, piece._replace(flags=piece.flags | LEFT).pack()]
     block = runs.block_of(rows, keys, piece.run, at)
-    alive = runs.alive_in(block, piece)
-    length = at - piece.first
-    first_half = runs.bits(piece.first % BLOCK, length)
-    lower = piece._replace(
-        length=length, live=(alive & first_half).bit_count(), flags=piece.flags & ~RIGHT
-    )
-    upper = Piece(
-        runs.pack_element(piece.run, at),
-        piece.length - length,
-        piece.live - lower.live,
-        piece.flags & ~LEFT,
-    )
+    lower, upper = runs.halves(block, piece, at)
     pieces = tuple(sorted([*block.pieces, (at % BLOCK, spot.leaf)]))
     key = runs.block_key(keys, piece.run, at // BLOCK)
     rows.rows[key] = block._replace(pieces=pieces).pack()
-    moved = counted_tree.cut(rows, keys.nodes, spot, lower.pack(), upper.pack())
-    if moved:
-        runs.move(rows, keys, moved)
-    found, upper = runs.locate(rows, keys, piece.run, at)
-    return found, upper
+    return [
+        lower._replace(flags=piece.flags & ~RIGHT).pack(),
+        *fresh,
+        upper._replace(flags=piece.flags | LEFT).pack(),
+    ]
 
 
 def _among_siblings(rows: Overlay, keys: Keys, side: _Side, child: bytes, beside: Spot) -> Spot:
@@ -280,7 +270,7 @@ def _only_child(rows: Readable, keys: Keys, side: _Side) -> bytes:
     run = counted_tree.piece_at(rows, keys.nodes, spot).run
     while True:
         block = runs.block_of(rows, keys, run, 0)
-        if block.parent == side.element and bool(block.flags & TO_THE_RIGHT) == side.right:
+        if block.parent == side.element:
             return run
         if block.parent == ROOT:
             raise StoreCorrupt("a run of a list lies where it does not belong")

@@ -43,13 +43,18 @@ def stored_key(field: str) -> bytes:
 
 
 def _slot(no: int, stored: bytes, key: str) -> Slot:
-    spelled = key.encode()
+    spelled = _spelled(key)
     return Slot(
         keyspace.entry_key(no, stored, spelled),
         keyspace.entry_writes_prefix(no, stored, spelled),
         stored.decode(),
         key,
     )
+
+
+def _spelled(key: str) -> bytes:
+    """A key as it is in rows. Who asks for what is no valid text finds nothing."""
+    return key.encode("utf-8", "surrogatepass")
 
 
 def check(rows: Readable, place: Place, event: Event, index: int, op: DictSet | DictDelete) -> None:
@@ -100,7 +105,7 @@ def retract(
 
 def read(rows: Readable, no: int, stored: bytes, key: str) -> Written | None:
     """The winning write of a key, a deletion included, or None if it was never written."""
-    value = rows.get(keyspace.entry_key(no, stored, key.encode()))
+    value = rows.get(keyspace.entry_key(no, stored, _spelled(key)))
     return keyspace.unpack_written(value) if value is not None else None
 
 
@@ -112,7 +117,7 @@ def length(rows: Readable, no: int, stored: bytes) -> int:
 def entries(rows: Readable, no: int, stored: bytes, start: str = "") -> Iterator[Entry]:
     """The keys that have a value, in order, from the first that is not below `start`."""
     prefix = keyspace.entries_prefix(no, stored)
-    for key, value in rows.scan(prefix + start.encode(), keyspace.after(prefix)):
+    for key, value in rows.scan(prefix + _spelled(start), keyspace.after(prefix)):
         written = keyspace.unpack_written(value)
         if not written.deleted:
             yield Entry(key[len(prefix) :].decode(), written)

@@ -151,13 +151,11 @@ def find_run(rows: Readable, element: Element) -> bytes | None:
 
 # -- blocks ---------------------------------------------------------------------------------------
 
-TO_THE_RIGHT: Final = 1
-"""Flag of a block: its run is a right child, else a left one."""
-SEALED: Final = 2
+SEALED: Final = 1
 """Flag of a block: the values of its run are sealed together; block 0 holds them for all."""
-ELSEWHERE: Final = 4
+ELSEWHERE: Final = 2
 """Flag of a block: its values were too large to copy; they are in the event."""
-WRITTEN: Final = 8
+WRITTEN: Final = 4
 """Flag of a block: a LIST_SET names an element of it, effective or not."""
 
 _BLOCK: Final = Struct(">BI16sQBB")
@@ -306,6 +304,18 @@ def alive_in(block: Block, piece: Piece) -> int:
     return bits(piece.first % BLOCK, piece.length) & ~block.deleted
 
 
+def halves(block: Block, piece: Piece, at: int) -> tuple[Piece, Piece]:
+    """A piece cut before element `at`."""
+    length = at - piece.first
+    alive = alive_in(block, piece) & bits(piece.first % BLOCK, length)
+    live = alive.bit_count()
+    lower = piece._replace(length=length, live=live)
+    upper = Piece(
+        pack_element(piece.run, at), piece.length - length, piece.live - live, piece.flags
+    )
+    return lower, upper
+
+
 def ones(mask: int) -> Iterator[int]:
     """The positions of the bits that are set, ascending."""
     while mask:
@@ -319,11 +329,9 @@ def ones(mask: int) -> Iterator[int]:
 
 def new_blocks(op: ListInsert, parent: bytes, leaf: int, *, draft: bool) -> Iterator[Block]:
     """The blocks of a run that is inserted, every piece of it in `leaf`, nothing deleted."""
-    flags = TO_THE_RIGHT if op.right else 0
-    sealed = b""
+    flags, sealed = 0, b""
     if isinstance(op.values, Sealed):
-        flags |= SEALED
-        sealed = canonical.encode(op.values)
+        flags, sealed = SEALED, canonical.encode(op.values)
     for low in range(0, op.count, BLOCK):
         own = flags
         if isinstance(op.values, Sealed):

@@ -330,7 +330,7 @@ def _note_write(
     seen: list[Change] | None,
 ) -> None:
     """Add to `seen` that an element has another value than `old`; None: it does not live."""
-    if seen is None or old is None:
+    if seen is None:
         return
     new = _visible(rows, keys, place, element)
     if new != old:
