@@ -18,8 +18,9 @@ from dinemic._version import __version__
 from dinemic.actions import DAction, ReadOnly, RejectDetached, RejectUnauthorized, on
 from dinemic.bundles import Exported, Imported, audit, export_bundle, import_bundle
 from dinemic.callbacks import Context
-from dinemic.collections import DCounter, DDict, DList, DSet
+from dinemic.collections import DCounter, DDict, DSet
 from dinemic.fields import Conflict, DField
+from dinemic.lists import DList
 from dinemic.logs import set_loglevel
 from dinemic.models import AccessPolicy, DModel, HistoryEvent
 from dinemic.node import Node, Status

@@ -1,9 +1,8 @@
-"""Fields with many values: lists, dicts, counters and sets, as Python has them.
+"""Dicts, counters and sets, as Python has them; lists are in `lists`.
 
-What two nodes do to one of them at once is kept of both: inserts into a list stand beside each
-other, each key of a dict is a field of its own, adds to a counter add up, and an add to a set
-outlives a remove that had not seen it. Every call that changes something makes one event, unless a
-transaction gathers them.
+What two nodes do to one of them at once is kept of both: each key of a dict is a field of its own,
+adds to a counter add up, and an add to a set outlives a remove that had not seen it. Every call
+that changes something makes one event, unless a transaction gathers them.
 
 Values are those a field can hold, and come back with the type they were set with. Where values are
 compared (``in``, ``index``, members of a set) they are the same if their type is too: 1 is neither
@@ -12,8 +11,7 @@ True nor 1.0.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import cast, overload
+from collections.abc import Iterator, Sequence
 
 from dinemic.fields import Bound, Conflict
 from dinemic.sealer import Part
@@ -24,274 +22,14 @@ from dinemic_engine.edits import (
     CounterAdd,
     DictDelete,
     DictSet,
-    Element,
-    ListDelete,
-    ListInsert,
-    ListSet,
     Made,
     SetAdd,
     SetRemove,
-    Span,
 )
 from dinemic_engine.errors import InvalidEvent, Unreadable
-from dinemic_engine.limits import RUN_MAX, TARGETS_MAX
-from dinemic_engine.types import counter, mapping, members, sequence
-from dinemic_engine.types.list_reading import Item
+from dinemic_engine.limits import TARGETS_MAX
+from dinemic_engine.types import counter, mapping, members
 from dinemic_engine.view import Reading
-
-
-class DList(Bound):
-    """A list of values. Everybody's inserts stay where they were made, whoever else inserts there.
-
-    Indexes may count from the end. Reading many elements sees the list of one moment.
-    """
-
-    PREFIX = sequence.PREFIX
-
-    __slots__ = ()
-
-    # -- changing -----------------------------------------------------------------------------
-
-    def append(self, value: Value) -> None:
-        """Put a value at the end.
-
-        Raises:
-            UpdateRejected, UnknownObject, NotOwned, ValueError: as for `DField.set`; values of a
-                list nest one level less.
-        """
-        self._insert(None, [value])
-
-    def insert(self, index: int, value: Value) -> None:
-        """Put a value before the element at `index`, or at the end if that is the length.
-
-        Raises:
-            IndexError: no such place. And as `append`.
-        """
-        self._insert(index, [value])
-
-    def extend(self, values: Iterable[Value]) -> None:
-        """Put values at the end, together: nothing comes between them. Raises as `append`."""
-        found = list(values)
-        if found:
-            self._insert(None, found)
-
-    def set(self, index: int, value: Value) -> None:
-        """Give the element at `index` another value; the last such write wins.
-
-        Raises:
-            IndexError: no such element. And as `append`.
-        """
-
-        def make(shown: Collections) -> Sequence[Part]:
-            element = self._item(shown, index).element
-            return [self._part(ListSet(self.field_name, element, value))]
-
-        self._bound()._edit(make)
-
-    def delete(self, index: int) -> None:
-        """Take the element at `index` out, for good.
-
-        Raises:
-            IndexError: no such element. And as `append`.
-        """
-
-        def make(shown: Collections) -> Sequence[Part]:
-            at = self._at(shown, index)
-            return self._deletion(shown, [(at, at + 1)])
-
-        self._bound()._edit(make)
-
-    def resolve(self, index: int, choice: Conflict) -> None:
-        """Write one of the conflicting values again, on top of all of them; raises as `set`."""
-        self.set(index, choice.value)
-
-    def __setitem__(self, index: int, value: Value) -> None:
-        self.set(index, value)
-
-    def __delitem__(self, index: int | slice) -> None:
-        if not isinstance(index, slice):
-            self.delete(index)
-            return
-
-        def make(shown: Collections) -> Sequence[Part]:
-            length = shown.list_length(self._bound()._object_id, self.stored)
-            chosen = range(*index.indices(length))
-            if chosen.step < 0:
-                chosen = chosen[::-1]
-            if chosen.step == 1:
-                return self._deletion(shown, [(chosen.start, chosen.stop)])
-            return self._deletion(shown, [(at, at + 1) for at in chosen])
-
-        self._bound()._edit(make)
-
-    def _insert(self, index: int | None, values: Sequence[Value]) -> None:
-        model = self._bound()
-        if any(isinstance(value, Sealed) for value in values):
-            raise ValueError("a sealed value is made by an encrypted field and never set as such")
-        opened = model._open
-        if opened is None:
-            model._edit(lambda shown: self._insertion(shown, index, values))
-            return
-        with model._values():
-            at = _place(index, opened.length(self.field_name))
-            for value in values:
-                opened.insert(self.field_name, at, value, sealed=self.is_encrypted)
-                at += 1
-
-    def _insertion(
-        self, shown: Collections, index: int | None, values: Sequence[Value]
-    ) -> Sequence[Part]:
-        """Runs, each on the end of the one before."""
-        object_id = self._bound()._object_id
-        at = _place(index, shown.list_length(object_id, self.stored))
-        parent, right = shown.place(object_id, self.stored, at)
-        parts: list[Part] = []
-        for first in range(0, len(values), RUN_MAX):
-            run = list(values[first : first + RUN_MAX])
-            op = ListInsert(self.field_name, parent, right, len(run), run)
-            parts.append(self._part(op))
-            parent, right = Element(b"", len(parts) - 1, len(run) - 1), True
-        return parts
-
-    def _deletion(self, shown: Collections, stretches: Sequence[tuple[int, int]]) -> Sequence[Part]:
-        """Ops that delete the elements of stretches of indexes, (start, stop) each."""
-        object_id = self._bound()._object_id
-        spans: list[Span] = []
-        for start, stop in stretches:
-            if start < stop:
-                spans += shown.spans(object_id, self.stored, start, stop)
-        return [
-            ListDelete(self.field_name, tuple(spans[low : low + TARGETS_MAX]))
-            for low in range(0, len(spans), TARGETS_MAX)
-        ]
-
-    # -- reading ------------------------------------------------------------------------------
-
-    def at(self, index: int) -> Value:
-        """The element at `index`.
-
-        Raises:
-            IndexError: there is none.
-            Unreadable: it is sealed and this handle's key does not open it.
-        """
-        with self._bound()._moment() as shown:
-            return self._open(self._item(shown, index))
-
-    def index(self, value: Value) -> int:
-        """The first index with that value, or -1. Elements this handle cannot open are passed over.
-
-        Grows with the list.
-        """
-        try:
-            wanted = canonical.encode(value)
-        except InvalidEvent:  # no value an element can have
-            return -1
-        for index, item in enumerate(self._items()):
-            try:
-                found = canonical.encode(self._open(item))
-            except Unreadable:
-                continue
-            if found == wanted:
-                return index
-        return -1
-
-    def length(self) -> int:
-        """How many elements there are."""
-        with self._bound()._moment() as shown:
-            return shown.list_length(self._bound()._object_id, self.stored)
-
-    def conflicts(self, index: int) -> list[Conflict]:
-        """The values given to the element at `index` that no other had seen, the winner first.
-
-        Empty if it still has the value it was inserted with. Not of edits in a transaction.
-
-        Raises:
-            IndexError: there is none.
-            Unreadable: one is sealed and this handle's key does not open it.
-        """
-        model = self._bound()
-        with model._moment() as shown:
-            element = self._item(shown, index).element
-            if not element.event:  # inserted by the transaction that is open
-                return []
-            made = Collections(model._view.rows)
-            readings = made.element_conflicts(model._object_id, self.stored, element)
-            return self._conflicts(readings, self.stored)
-
-    def __len__(self) -> int:
-        return self.length()
-
-    def __bool__(self) -> bool:
-        return self.length() > 0
-
-    def __contains__(self, value: Value) -> bool:
-        return self.index(value) >= 0
-
-    def __iter__(self) -> Iterator[Value]:
-        for item in self._items():
-            yield self._open(item)
-
-    @overload
-    def __getitem__(self, index: int) -> Value: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Value]: ...
-    def __getitem__(self, index: int | slice) -> Value | list[Value]:
-        if not isinstance(index, slice):
-            return self.at(index)
-        model = self._bound()
-        with model._moment() as shown:
-            chosen = range(*index.indices(shown.list_length(model._object_id, self.stored)))
-            if not chosen:
-                return []
-            low, high = min(chosen), max(chosen) + 1
-            items = list(shown.items(model._object_id, self.stored, low, high))
-            return [self._open(items[at - low]) for at in chosen]
-
-    def _items(self) -> Iterator[Item]:
-        model = self._bound()
-        with model._moment() as shown:
-            items = shown.items(model._object_id, self.stored)
-            # The rows of a transaction change while somebody edits as he iterates.
-            yield from items if model._open is None else list(items)
-
-    def _at(self, shown: Collections, index: int) -> int:
-        """`index` counted from the beginning.
-
-        Raises:
-            IndexError: there is no such element.
-        """
-        length = shown.list_length(self._bound()._object_id, self.stored)
-        at = index + length if index < 0 else index
-        if not 0 <= at < length:
-            raise IndexError(f"{self.stored} has {length} elements, none at {index}")
-        return at
-
-    def _item(self, shown: Collections, index: int) -> Item:
-        item = shown.item(self._bound()._object_id, self.stored, self._at(shown, index))
-        assert item is not None, "an index inside the list"
-        return item
-
-    def _open(self, item: Item) -> Value:
-        value = self._opened(item.value, item.event, item.op, self.stored)
-        if item.position is None:
-            return value
-        if isinstance(value, list) and item.position < len(value):
-            return cast("list[Value]", value)[item.position]
-        raise Unreadable(f"what was sealed for {self.stored} is not what was said to be in it")
-
-
-def _place(index: int | None, length: int) -> int:
-    """Where something is inserted in a list; None is the end.
-
-    Raises:
-        IndexError: no such place.
-    """
-    if index is None:
-        return length
-    at = index + length if index < 0 else index
-    if not 0 <= at <= length:
-        raise IndexError(f"the list has {length} elements, nothing goes before number {index}")
-    return at
 
 
 class DDict(Bound):
@@ -310,7 +48,7 @@ class DDict(Bound):
         Raises:
             UpdateRejected, UnknownObject, NotOwned, ValueError: as for `DField.set`.
         """
-        self._bound()._commit([self._part(DictSet(self.field_name, key, value))])
+        self._bound()._editing.commit([self._part(DictSet(self.field_name, key, value))])
 
     def get(self, key: str, default: Value = "") -> Value:
         """The value of a key, or `default` if it has none.
@@ -328,12 +66,12 @@ class DDict(Bound):
             there = shown.entry(self._bound()._object_id, self.stored, key) is not None
             return [DictDelete(self.field_name, key)] if there else []
 
-        self._bound()._edit(make)
+        self._bound()._editing.edit(make)
 
     def resolve(self, key: str, choice: Conflict) -> None:
         """Write one of the conflicting values again, on top of all of them; raises as `set`."""
         if choice.deleted:
-            self._bound()._commit([DictDelete(self.field_name, key)])
+            self._bound()._editing.commit([DictDelete(self.field_name, key)])
         else:
             self.set(key, choice.value)
 
@@ -389,18 +127,18 @@ class DDict(Bound):
 
     def __len__(self) -> int:
         model = self._bound()
-        return model._collections.length(model._object_id, self.stored)
+        return model._editing.collections.length(model._object_id, self.stored)
 
     def __bool__(self) -> bool:
         return len(self) > 0
 
     def _entries(self) -> Iterator[tuple[str, Reading]]:
         model = self._bound()
-        return model._collections.entries(model._object_id, self.stored)
+        return model._editing.collections.entries(model._object_id, self.stored)
 
     def _reading(self, key: str) -> Reading | None:
         model = self._bound()
-        return model._collections.entry(model._object_id, self.stored, key)
+        return model._editing.collections.entry(model._object_id, self.stored, key)
 
     def _path(self, key: str) -> str:
         return f"{self.stored}/{key}"
@@ -429,7 +167,7 @@ class DCounter(Bound):
         """
         if type(amount) is not int:
             raise ValueError(f"a counter takes an int, not {type(amount).__name__}")
-        self._bound()._commit([self._part(CounterAdd(self.field_name, amount))])
+        self._bound()._editing.commit([self._part(CounterAdd(self.field_name, amount))])
 
     def get(self, *, partial: bool = False) -> int:
         """The sum; 0 if nothing was added. With `partial`, of what this handle can open.
@@ -440,7 +178,7 @@ class DCounter(Bound):
             Unreadable: an add is sealed and this handle's key does not open it.
         """
         model = self._bound()
-        shown = model._collections
+        shown = model._editing.collections
         total = shown.total(model._object_id, self.stored)
         for add in shown.sealed_adds(model._object_id, self.stored):
             try:
@@ -479,7 +217,7 @@ class DSet(Bound):
             part = self._part(SetAdd(self.field_name, value))
             return [] if self._adds_of(shown, value) else [part]
 
-        self._bound()._edit(make)
+        self._bound()._editing.edit(make)
 
     def discard(self, value: Value) -> None:
         """Take a value out; nothing happens if this handle does not see it there.
@@ -495,11 +233,11 @@ class DSet(Bound):
                 for low in range(0, len(adds), TARGETS_MAX)
             ]
 
-        self._bound()._edit(make)
+        self._bound()._editing.edit(make)
 
     def __contains__(self, value: Value) -> bool:
         try:
-            return bool(self._adds_of(self._bound()._collections, value))
+            return bool(self._adds_of(self._bound()._editing.collections, value))
         except InvalidEvent:  # no value a member can be
             return False
 
@@ -524,14 +262,14 @@ class DSet(Bound):
         if self.is_encrypted:
             return sum(1 for _ in self)
         model = self._bound()
-        return model._collections.length(model._object_id, self.stored)
+        return model._editing.collections.length(model._object_id, self.stored)
 
     def __bool__(self) -> bool:
         return next(self._members(), None) is not None
 
     def _members(self) -> Iterator[MemberReading]:
         model = self._bound()
-        return model._collections.members(model._object_id, self.stored)
+        return model._editing.collections.members(model._object_id, self.stored)
 
     def _adds_of(self, shown: Collections, value: Value) -> tuple[Made, ...]:
         """The adds that keep `value` in, of those this handle can open."""

@@ -174,7 +174,7 @@ class DField(Bound):
             NotOwned: the handle names a caller whose key is not here.
             ValueError: no value a field can hold.
         """
-        self._bound()._commit([self._part(Set(self.field_name, value))])
+        self._bound()._editing.commit([self._part(Set(self.field_name, value))])
 
     def get(self, default: Default = DECLARED) -> Value:
         """The value last set, of the type it was set with, or the default if there is none.
@@ -183,7 +183,7 @@ class DField(Bound):
             Unreadable: it is sealed and this handle's key does not open it.
         """
         model = self._bound()
-        reading = model._shown.read(model._object_id, self.stored)
+        reading = model._editing.shown.read(model._object_id, self.stored)
         if reading is None:
             return self.default if default is DECLARED else default
         return self._opened(reading.value, reading.event, reading.op, self.stored)
@@ -195,8 +195,11 @@ class DField(Bound):
             UpdateRejected, UnknownObject, NotOwned: as for `set`.
         """
         model = self._bound()
-        if not model.exists() or model._shown.read(model._object_id, self.stored) is not None:
-            model._commit([Delete(self.field_name)])
+        if (
+            not model.exists()
+            or model._editing.shown.read(model._object_id, self.stored) is not None
+        ):
+            model._editing.commit([Delete(self.field_name)])
 
     def conflicts(self) -> list[Conflict]:
         """The writes that no other write had seen, the winner first; one if there is no conflict.
@@ -211,6 +214,6 @@ class DField(Bound):
     def resolve(self, choice: Conflict) -> None:
         """Write one of the conflicting values again, on top of all of them; raises as `set`."""
         if choice.deleted:
-            self._bound()._commit([Delete(self.field_name)])
+            self._bound()._editing.commit([Delete(self.field_name)])
         else:
             self.set(choice.value)

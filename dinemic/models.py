@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar, Final, NamedTuple, Self
 
 from dinemic import running
+from dinemic.editing import Editing
 from dinemic.fields import DECLARED, Access, Bound, Conflict, Default, DField
-from dinemic.sealer import SUITES, Edits, Part, Sealing
-from dinemic.transactions import Transaction
+from dinemic.sealer import SUITES, Edits, Sealing
 from dinemic_engine import canonical
 from dinemic_engine.canonical import Sealed, Value
-from dinemic_engine.collections_view import Collections
 from dinemic_engine.edits import check_field_name
 from dinemic_engine.errors import InvalidEvent, Reason, UpdateRejected, UsageError
 from dinemic_engine.ids import (
@@ -29,7 +27,6 @@ from dinemic_engine.ids import (
 )
 from dinemic_engine.ops import ADMIN, READ, UPDATE, Op, Policy, Remove, Revoke, SetPolicy
 from dinemic_engine.readers import Having
-from dinemic_engine.store.overlay import Readable
 from dinemic_engine.types import register
 from dinemic_engine.view import Because, View
 
@@ -153,7 +150,6 @@ class DModel:
         if not is_model_name(model):
             raise ValueError(f"a class named {model!r} cannot be a model: ASCII names only")
         self._node = running.current()
-        self._transactions: dict[int, Transaction] = {}
         if isinstance(source, str):
             named, _ = parse_db_id_untrusted(source)
             if named != model:
@@ -171,6 +167,7 @@ class DModel:
                 )
             except InvalidEvent as error:
                 raise ValueError(str(error)) from error
+        self._editing = Editing(self._node, self._object_id, self._caller)
 
     @classmethod
     def _policy(cls) -> Policy:
@@ -203,90 +200,14 @@ class DModel:
         self._node.check_open()
         return self._node.view
 
-    @property
-    def _open(self) -> Transaction | None:
-        """The transaction that this thread has open."""
-        return self._transactions.get(threading.get_ident()) if self._transactions else None
-
-    @property
-    def _shown(self) -> View:
-        """Registers as this thread is to see them."""
-        opened = self._open
-        return self._view if opened is None else opened.shown
-
-    @property
-    def _collections(self) -> Collections:
-        """Dicts, counters and sets as this thread is to see them."""
-        opened = self._open
-        return Collections(self._view.rows) if opened is None else opened.collections
-
-    @contextmanager
-    def _moment(self) -> Iterator[Collections]:
-        """The same, and lists, whose rows belong together: all of one moment."""
-        opened = self._open
-        if opened is not None:
-            yield opened.collections
-            return
-        self._node.check_open()
-        snapshot = self._node.snapshot()
-        try:
-            yield Collections(snapshot)
-        finally:
-            snapshot.close()
-
     @contextmanager
     def transaction(self) -> Iterator[Self]:
         """As `dinemic.transaction`."""
-        if self._open is not None:
-            raise UsageError("a transaction of this handle is open in this thread already")
-        self._node.check_open()
-        opened = Transaction(self._node.pin(self._object_id))
-        thread = threading.get_ident()
-        self._transactions[thread] = opened
-        try:
+        with self._editing.transaction():
             yield self
-            with _as_value_error():
-                parts = opened.parts()
-        finally:
-            del self._transactions[thread]
-            opened.close()
-        if parts:
-            with _as_value_error():
-                self._node.commit(self._object_id, parts, self._caller, opened.heads)
-
-    def _values(self) -> AbstractContextManager[None]:
-        """Turns what breaks a rule of the format into a ValueError."""
-        return _as_value_error()
 
     def _commit(self, edits: Edits) -> None:
-        """Make one event of edits, or add them to the transaction that is open."""
-        opened = self._open
-        try:  # every `set` comes by: `_as_value_error` would cost it 2 us
-            if opened is not None:
-                opened.add(edits)
-            else:
-                self._node.commit(self._object_id, edits, self._caller)
-        except InvalidEvent as error:
-            raise ValueError(str(error)) from error
-
-    def _edit(self, make: Callable[[Collections], Sequence[Part]]) -> None:
-        """As `_commit`, of what `make` makes in view of the object; nothing if that is nothing."""
-        opened = self._open
-        if opened is not None:
-            with _as_value_error():
-                opened.add(make(opened.collections))
-            return
-
-        def edits(rows: Readable) -> Sequence[Part]:
-            shown = Collections(rows)
-            shown.need(self._object_id)
-            made = make(shown)
-            if not made:
-                raise _NothingToDo
-            return made
-
-        with _as_value_error(), suppress(_NothingToDo):
-            self._node.commit(self._object_id, edits, self._caller)
+        self._editing.commit(edits)
 
     # -- identity -----------------------------------------------------------------------------
 
@@ -350,7 +271,7 @@ class DModel:
 
     def keys(self) -> list[str]:
         """The names of the fields that have a value, sorted."""
-        shown = self._shown.keys(self._object_id)
+        shown = self._editing.shown.keys(self._object_id)
         return [stored.removeprefix(register.PREFIX) for stored in shown]
 
     def remove(self) -> None:
@@ -526,7 +447,7 @@ class DModel:
     def _authorize(self, object_id: str, role: int, history: bool = True) -> None:
         if self._is_authorized(object_id, role):
             return
-        if self._open is not None:
+        if self._editing.open is not None:
             raise UsageError("only fields are changed in a transaction: grant outside of it")
         found = self._view.find(self._object_id)  # if it is not here, `authorize` says so
         suite = SUITES[self._sealing] if found is None else found[1].suite
@@ -605,19 +526,6 @@ class DModel:
     def __repr__(self) -> str:
         caller = f" as {short(self._caller)}..." if self._caller else ""
         return f"<{self.get_model()} {short(self._object_id)}...{caller}>"
-
-
-class _NothingToDo(Exception):
-    """There is nothing to make an event of."""
-
-
-@contextmanager
-def _as_value_error() -> Iterator[None]:
-    """What breaks a rule of the format is the caller's value."""
-    try:
-        yield
-    except InvalidEvent as error:
-        raise ValueError(str(error)) from error
 
 
 def _is_open(access: object) -> bool:

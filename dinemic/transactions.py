@@ -43,7 +43,7 @@ def transaction(obj: _Model) -> Iterator[_Model]:
         ValueError: more than one event holds, 4,096 ops or 1 MiB; nothing was made.
         UpdateRejected, NotOwned: as for `DField.set`; nothing was made.
     """
-    with obj.transaction():
+    with obj._editing.transaction():
         yield obj
 
 

@@ -31,7 +31,7 @@ from itertools import groupby, pairwise
 from struct import Struct
 from typing import Final, NamedTuple
 
-from dinemic_engine import vetoes
+from dinemic_engine import indexes, vetoes
 from dinemic_engine.errors import InvalidEvent
 from dinemic_engine.event import Event, open_event_untrusted
 from dinemic_engine.findings import WORDS, Finding, Findings, hex_of, name_of
@@ -43,10 +43,13 @@ from dinemic_engine.store import Store, keyspace
 from dinemic_engine.store.keyspace import VOID, Sums, Tip
 from dinemic_engine.store.memory import MemoryStore
 from dinemic_engine.store.overlay import Readable
+from dinemic_engine.types import register
 
 _OF_OBJECT: Final = b"EHCVJURWXGKkYDPQAZSrstuxzvwydbiehN"
 """Letters of the rows whose key goes on with the object's number; events come first."""
 _WITHHELD: Final = (b"v", b"w")
+_FOLDED_NO: Final = 0
+"""The number of the one object in a fold."""
 _TIME_AND_ID: Final = Struct(">Q32s")
 """An arrival without the object's number."""
 _BATCH: Final = 256
@@ -111,6 +114,11 @@ class _Audit:
         self._model_numbers: dict[str, int | None] = {}
         self._sums: dict[str, Sums] = {}
         self._digests: dict[ObjectId, bytes] = {}
+        self._indexed: dict[str, list[bytes]] = {}
+        """The indexed registers of a model."""
+        self._expected: set[bytes] = set()
+        """Keys of the ``q`` rows there must be."""
+        self._unjudged: set[int] = set()
 
     def run(self) -> AuditReport:
         layout = self._store.get(keyspace.FORMAT_KEY)
@@ -121,6 +129,7 @@ class _Audit:
             self._findings.add("meta", f"the layout marker {what}, and not {keyspace.LAYOUT!r}")
             if layout is not None:
                 return self._report()  # rows of another layout mean something else
+        self._read_indexes()
         tip = self._check_arrivals()
         for no, rows in self._by_object():
             self._check_object(no, rows)
@@ -130,6 +139,7 @@ class _Audit:
         self._check_places()
         self._check_ranges()
         self._check_names(tip)
+        self._check_indexes()
         self._check_strays()
         return self._report()
 
@@ -227,6 +237,7 @@ class _Audit:
         if folded.digest is not None:
             self._digests[object_id] = folded.digest
         self._check_event_rows(no, create.model, own, folded)
+        self._note_indexed(no, create.model, folded)
         if folded.complete:
             self._check_rows(no, create.model, object_id, read.found, folded.store)
             self._check_order(object_id, own, folded, read.withheld)
@@ -426,6 +437,36 @@ class _Audit:
                 self._findings.add(
                     "meta", f"the tip tells of {told} {kind}s, {len(found)} are here"
                 )
+
+    def _read_indexes(self) -> None:
+        """Find which registers are indexed."""
+        for key, value in self._scan("c"):
+            model, _, stored = key[1:].partition(b"\0")
+            if value or not stored.startswith(register.PREFIX.encode()):
+                self._findings.add("index", f"{name_of(key)} is no index")
+            else:
+                self._indexed.setdefault(model.decode("ascii", "replace"), []).append(stored)
+
+    def _note_indexed(self, no: int, model: str, folded: Folded) -> None:
+        """Note the ``q`` rows an object must have; of one that could not be judged any is right."""
+        model_no = self._model_number(model) if model in self._indexed else None
+        if model_no is None:
+            return
+        if not folded.complete:
+            self._unjudged.add(no)
+            return
+        for stored in self._indexed[model]:
+            written = register.read(folded.store, _FOLDED_NO, stored)
+            if written is not None and not written.deleted:
+                self._expected.add(indexes.key_of(model_no, stored, written.value, no))
+
+    def _check_indexes(self) -> None:
+        """An index holds what its model's objects show, and nothing else."""
+        found = dict(self._scan("q"))
+        for key in sorted(self._expected | found.keys()):
+            if int.from_bytes(key[-4:], "big") not in self._unjudged:
+                expected = b"" if key in self._expected else None
+                self._findings.compare(key, found.get(key), expected, None)
 
     def _check_strays(self) -> None:
         """No row begins with another letter, and there is no other ``m`` row."""

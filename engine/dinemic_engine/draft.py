@@ -86,16 +86,15 @@ class Draft:
             InvalidEvent: it breaks a rule of the format; the draft is as before.
         """
         self._end_run()
-        self._add(op)
+        self._add(_copied(op))
 
     def _add(self, op: Edit) -> None:
         if len(self._ops) >= limits.OPS_MAX:
             raise LimitExceeded(Reason.TOO_MANY, f"more than {limits.OPS_MAX} ops in one event")
-        copy = _copied(op)
-        kind, index = type_of(copy), len(self._ops)
-        self._ops.append(copy)
-        kind.keep(self._rows, self._place, self._event, index, copy)
-        kind.advance(self._rows, self._place, self._event, index, copy, None, authorized=True)
+        kind, index = type_of(op), len(self._ops)
+        self._ops.append(op)
+        kind.keep(self._rows, self._place, self._event, index, op)
+        kind.advance(self._rows, self._place, self._event, index, op, None, authorized=True)
 
     # -- lists --------------------------------------------------------------------------------
 

@@ -37,6 +37,13 @@ SET_ADD: Final = 10
 SET_REMOVE: Final = 11
 
 
+SEALED_ARRAY_BYTES_MIN: Final = 17
+"""What a sealed array is longer than the number of its values, at least: its head and the tag.
+
+Each value takes a byte or more. So an event makes no more elements than it has bytes.
+"""
+
+
 class Made(NamedTuple):
     """The op that made something: an element of a list, a member of a set."""
 
@@ -411,6 +418,8 @@ def _read_list_insert(op: list[object]) -> Edit:
         raise Malformed(Reason.SHAPE, "the root of a list has right children only")
     if not isinstance(values, Sealed):
         values = _value(_array(values, count, "what is inserted"))
+    elif len(values.ciphertext) < count + SEALED_ARRAY_BYTES_MIN:
+        raise Malformed(Reason.SHAPE, "more values than what is sealed can hold")
     return ListInsert(
         check_field_name(field),
         None if parent is None else _read_element(parent),

@@ -38,6 +38,8 @@ WORDS: Final = {
     "P": "epoch",
     "Q": "epoch key",
     "A": "doubt",
+    "c": "index",
+    "q": "index",
     "v": "veto",
     "w": "waiting",
     "y": "void write",
@@ -135,8 +137,8 @@ def name_of(key: bytes) -> str:
             name = key[5:].partition(b"\0")[0]
         case b"W" | b"y":
             name = key[5:-43]
-        case b"M":
-            name = key[1:]
+        case b"M" | b"c":
+            name = key[1:].replace(b"\0", b".")
         case b"B":
             name = key[1:-33]
         case b"C" | b"G" | b"K" | b"P" | b"Q":

@@ -20,12 +20,13 @@ import hashlib
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from dinemic_engine import access, guards, log, order, state, verdicts, vetoes
+from dinemic_engine import access, guards, indexes, log, order, state, verdicts, vetoes
 from dinemic_engine.edits import named_events, sealed_in
 from dinemic_engine.errors import BrokenChain, InvalidEvent, Reason, StoreCorrupt, UnknownObject
 from dinemic_engine.event import Event, open_envelope_untrusted, sign_event
 from dinemic_engine.guards import Asked
 from dinemic_engine.ids import AuthorId, EventId, ObjectId, short
+from dinemic_engine.indexes import Indexes
 from dinemic_engine.keys import SigningKey
 from dinemic_engine.limits import PARENTS_MAX
 from dinemic_engine.ops import ROLES, Create, Op
@@ -81,6 +82,7 @@ class Ledger:
         """
         self._store = store
         self._rows = Recent(store)
+        self.indexes = Indexes(store)
         self._tip = check_tip(store)
         self._flushed = (self._tip.flushed_seq, self._tip.flushed_digest)
 
@@ -290,7 +292,8 @@ class Ledger:
         changed = row
         if placement.chains != row.chains:
             changed = changed._replace(chains=placement.chains)
-        seen: list[Change] | None = [] if proposal.watched else None
+        indexed = self.indexes.of(row.model)
+        seen: list[Change] | None = [] if proposal.watched or indexed else None
         withheld = row.hidden or (
             proposal.withhold is not None and proposal.withhold(row.model, event, authorized)
         )
@@ -304,6 +307,8 @@ class Ledger:
                 rows, changed, place, event, seen, authorized=bool(flags & AUTHORIZED)
             )
         changes = verdicts.settle(rows, changed, event, place, seen)
+        if indexed and seen:
+            indexes.follow(rows, row.model_no, no, indexed, seen)
         for key in changes.inert:
             self._recount(proposal, row.model_no, key, -1)
         for key in changes.revived:
@@ -478,6 +483,8 @@ class Ledger:
                     rows, vetoes.release(rows, row, place, event), event, place, seen
                 )
                 rows.rows[keyspace.object_row_key(place.no)] = row.pack()
+                indexed = self.indexes.of(row.model)
+                indexes.follow(rows, row.model_no, place.no, indexed, seen)
             else:
                 vetoes.refuse(rows, place, event, veto)
         proposal.outcomes = [Answered(event, row.model, place.flags, veto, tuple(seen))]

@@ -88,7 +88,16 @@ def is_admissible(event: Event, index: int, past: Mapping[bytes, Event]) -> bool
         case ListSet():
             return _reaches(event, index, past, op.element, 1)
         case ListDelete():
-            return all(_reaches(event, index, past, *span) for span in op.spans)
+            if not all(_reaches(event, index, past, *span) for span in op.spans):
+                return False
+            named_here = [
+                (other.field, first.event, first.op, first.at + more)
+                for other in event.ops
+                if isinstance(other, ListDelete)
+                for first, length in other.spans
+                for more in range(length)
+            ]
+            return len(set(named_here)) == len(named_here)
         case ListInsert(parent=parent):
             if parent is not None and not _reaches(event, index, past, parent, 1):
                 return False

@@ -108,6 +108,8 @@ class DictReplica:
     the reconciled set but those in `inert`, which are void too.
     """
 
+    announce: Callable[[str, Sequence[bytes]], None]
+
     def __init__(
         self,
         events: Iterable[bytes] = (),
@@ -115,7 +117,7 @@ class DictReplica:
         models: tuple[str, ...] = ("*",),
         read: Read = read_made,
     ) -> None:
-        self.announce: Callable[[str, Sequence[bytes]], None] = lambda model, events: None
+        self.announce = lambda model, events: None
         self.ingested: list[tuple[bytes, tuple[bytes, ...]]] = []
         """Every call of `ingest`: source and events."""
         self.void: frozenset[bytes] = frozenset()

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 from dinemic_engine.canonical import Sealed
-from dinemic_engine.edits import Element, ListDelete, ListInsert, ListSet, Span
+from dinemic_engine.edits import (
+    SEALED_ARRAY_BYTES_MIN,
+    Element,
+    ListDelete,
+    ListInsert,
+    ListSet,
+    Span,
+)
 from dinemic_engine.event import Event
 from dinemic_engine.ops import Op
 
@@ -39,7 +47,7 @@ def list_edit(
     if runs and kind <= 4:
         spans = [Span(first._replace(at=at), rng.randint(1, count - at))]
         other, length = rng.choice(runs)
-        if rng.randrange(2):
+        if rng.randrange(2) and (other != first or rng.randrange(8) == 0):
             spans.append(Span(other, length))
         return ListDelete(name, tuple(spans))
     sides: list[tuple[Element | None, bool]] = [(None, True)]
@@ -50,5 +58,6 @@ def list_edit(
     parent, right = rng.choice(free if rng.randrange(40) else sides)
     count = rng.choice((1, 1, 2, 3, 70))
     if rng.randrange(6) == 0:
+        sealed = replace(sealed, ciphertext=bytes(count + SEALED_ARRAY_BYTES_MIN))
         return ListInsert(name, parent, right, count, sealed)
     return ListInsert(name, parent, right, count, [rng.randrange(9) for _ in range(count)])

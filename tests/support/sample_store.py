@@ -190,6 +190,7 @@ def fill(store: Store) -> Sample:
         events += [named[name] for name in batch]
         if batch == ["robert", "merge"]:
             ledger.flush()
+            ledger.indexes.begin("Person", "value_name")
     return Sample(
         person,
         note,

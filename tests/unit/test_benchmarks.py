@@ -26,9 +26,11 @@ RESULTS = {
     "append": "11d0f44be306ed3a",
     "log-length": "09f089340648686e",
     "ingest": "07f8089b51381a5e",
+    "dicts": "9a636e059a48553c",
     "grants": "a5afb7247240bb98",
+    "lists": "9cb6d1837e42045a",
     "read": "e2e9a060e3388877",
-    "sealed": "5ee3f514d43fbac1",
+    "sealed": "76452b6ad4c0e6a7",
     "store": "b02a7648c6b17326",
     "audit": "0d961a381f6a87bf",
 }

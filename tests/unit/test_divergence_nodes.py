@@ -1,4 +1,4 @@
-"""Two real nodes, one of which has a bug in its verdicts: both say so and name the event (VETO-4)."""
+"""Two real nodes, one of which judges wrongly: both say so and name the event (VETO-4)."""
 
 from __future__ import annotations
 

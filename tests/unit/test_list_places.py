@@ -6,9 +6,9 @@ from itertools import permutations
 
 import pytest
 
-from dinemic_engine.canonical import Value
+from dinemic_engine.canonical import Sealed, Value
 from dinemic_engine.edits import Edit, Element, ListDelete, ListInsert, ListSet, Span
-from dinemic_engine.errors import Reason
+from dinemic_engine.errors import Malformed, Reason
 from dinemic_engine.event import Event
 from dinemic_engine.limits import RUN_MAX
 from dinemic_engine.ops import UPDATE
@@ -181,8 +181,35 @@ def test_what_was_not_inserted_into_the_field_cannot_be_named(
 
 def test_a_span_must_be_whole(site: Site, top: Event) -> None:
     for first, length in ((0, 4), (2, 2), (1, 65_535)):
-        spans = (Span(Element(top.id, 0, 0), 1), Span(Element(top.id, 0, first), length))
-        assert judged(site, top, ListDelete("a", spans)) is Reason.TARGET
+        span = Span(Element(top.id, 0, first), length)
+        assert judged(site, top, ListDelete("a", (span,))) is Reason.TARGET
+
+
+def test_an_event_deletes_an_element_once(site: Site, top: Event) -> None:
+    one, two = (Span(Element(top.id, 0, first), 2) for first in (0, 1))
+    last = Span(Element(top.id, 0, 2), 1)
+    for together in ((one, two), (two, one), (last, last)):
+        assert judged(site, top, ListDelete("a", together)) is Reason.TARGET
+        apart = [ListDelete("a", (span,)) for span in together]
+        assert judged(site, top, *apart) is Reason.TARGET
+    assert judged(site, top, ListDelete("a", (last, one))) is True
+    own = ListInsert("a", Element(top.id, 0, 2), True, 2, [4, 5])
+    span = Span(Element(b"", 0, 0), 2)
+    assert judged(site, top, own, ListDelete("a", (span,)), ListDelete("a", (one,))) is True
+    assert judged(site, top, own, ListDelete("a", (span, span))) is Reason.TARGET
+
+
+def test_a_sealed_run_is_no_longer_than_what_is_sealed_can_hold(top: Event) -> None:
+    end = Element(top.id, 0, 2)
+    for count, octets in ((1, 18), (100, 117)):
+        for short in (0, 1):
+            sealed = Sealed(bytes(32), bytes(16), bytes(octets - short))
+            op = ListInsert("a", end, True, count, sealed)
+            if short:
+                with pytest.raises(Malformed, match="more values than what is sealed can hold"):
+                    child(top, OWNER, op)
+            else:
+                child(top, OWNER, op)
 
 
 def test_what_its_author_had_not_seen_cannot_be_named(site: Site, top: Event) -> None:

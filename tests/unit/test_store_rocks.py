@@ -11,6 +11,7 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
+from rocksdict import Options, Rdict
 
 import dinemic_engine
 from dinemic_engine.errors import StoreCorrupt, StoreError, StoreLocked
@@ -305,3 +306,18 @@ def test_only_one_file_of_the_engine_knows_rocksdict() -> None:
             if any(name.partition(".")[0] == "rocksdict" for name in names):
                 knowing.append(file.relative_to(root).as_posix())
     assert knowing == ["store/rocks.py"]
+
+
+def test_a_native_snapshot_gets_what_was_and_iterates_over_what_is(tmp_path: Path) -> None:
+    """A trap of rocksdict 0.3.29: where this fails, `_Snapshot.scan` can be a native iterator."""
+    native = Rdict(str(tmp_path), Options(raw_mode=True))
+    native[b"a"] = b"1"
+    snapshot = native.snapshot()
+    native[b"a"] = b"2"
+    native[b"b"] = b"3"
+    assert snapshot[b"a"] == b"1"
+    with pytest.raises(Exception, match=r"^key not found$"):
+        snapshot[b"b"]
+    assert list(snapshot.items()) == [(b"a", b"2"), (b"b", b"3")]
+    del snapshot
+    native.close()

@@ -57,6 +57,9 @@ rows carry its local number ``no`` (4 bytes, given at admission, never on the wi
 | ``x`` no, stored key ``\0`` id, op      | an add of a set, effective or not: see `Added`     |
 | ``z`` no, stored key ``\0`` hash 32,    | the value it puts in: the effective adds of a set  |
 | id, op                                 | that no effective remove names                     |
+| ``c`` model ``\0`` stored key          | empty: an index is kept of this register           |
+| ``q`` model 4, stored key ``\0``        | empty: an object that shows a value there, by the  |
+| hash 16, no                            | first 16 bytes of the value's SHA-256              |
 | ``l`` listener 4                       | a listener after-callbacks are called for          |
 | ``n`` listener 4, seq 8                | a change it was not yet told of                    |
 """
@@ -120,6 +123,11 @@ class Place(NamedTuple):
     def pack(self) -> bytes:
         """The value of an ``I`` row."""
         return _PLACE.pack(*self)
+
+
+def chain_and_seq(value: bytes) -> bytes:
+    """Chain 4, seq 8 of an ``I`` row, which names the event in rows of its object."""
+    return value[12:24]
 
 
 def unpack_place(value: bytes) -> Place:
@@ -537,6 +545,16 @@ def list_prefix(letter: bytes, no: int, stored: bytes) -> bytes:
 def element_tail(event_id: bytes, op: int, at: int) -> bytes:
     """How an element is told in ``e`` and ``h`` keys."""
     return _ELEMENT.pack(event_id, op, at)
+
+
+def index_key(model: str, stored: str) -> bytes:
+    """The ``c`` key of an index."""
+    return b"c" + model.encode("ascii") + b"\0" + stored.encode("ascii")
+
+
+def indexed_prefix(model_no: int, stored: bytes) -> bytes:
+    """What all ``q`` keys of an index begin with."""
+    return b"q" + _U32.pack(model_no) + stored + b"\0"
 
 
 def veto_key(no: int, t: int, event_id: bytes) -> bytes:

@@ -35,9 +35,9 @@ from dinemic_engine.canonical import Sealed, Value
 from dinemic_engine.edits import Element, ListInsert
 from dinemic_engine.errors import StoreCorrupt
 from dinemic_engine.event import Event
-from dinemic_engine.ids import AuthorId, EventId, ObjectId
+from dinemic_engine.ids import AuthorId, EventId, ObjectId, short
 from dinemic_engine.limits import RUN_MAX, T_US_MAX
-from dinemic_engine.log import event_at, place_of
+from dinemic_engine.log import event_at
 from dinemic_engine.store import keyspace
 from dinemic_engine.store.keyspace import AUTHORIZED, Place
 from dinemic_engine.store.overlay import Overlay, Readable
@@ -108,9 +108,12 @@ def place_in(run: bytes) -> tuple[int, int]:
 
 def target_run(rows: Readable, place: Place, element: Element) -> bytes:
     """The run of an element that an admitted op at `place` names."""
-    if element.event:
-        place = place_of(rows, element.event)
-    return _RUN.pack(place.chain, place.seq, element.op)
+    if not element.event:
+        return _RUN.pack(place.chain, place.seq, element.op)
+    run = find_run(rows, element)
+    if run is None:
+        raise StoreCorrupt(f"event {short(element.event)} has rows and no place")
+    return run
 
 
 def pack_element(run: bytes, at: int) -> bytes:
@@ -146,7 +149,9 @@ def find_run(rows: Readable, element: Element) -> bytes | None:
     if not element.event:
         return _RUN.pack(DRAFT_CHAIN, 1, element.op)
     value = rows.get(keyspace.place_key(element.event))
-    return None if value is None else run_of(keyspace.unpack_place(value), element.op)
+    if value is None:
+        return None
+    return keyspace.chain_and_seq(value) + element.op.to_bytes(2, "big")
 
 
 # -- blocks ---------------------------------------------------------------------------------------
@@ -337,7 +342,7 @@ def new_blocks(op: ListInsert, parent: bytes, leaf: int, *, draft: bool) -> Iter
         if isinstance(op.values, Sealed):
             values = b"" if low else sealed
         else:
-            values = canonical.encode(list(op.values[low : low + BLOCK]))
+            values = canonical.encode(op.values[low : low + BLOCK])
         if len(values) > _COPIED_MAX and not draft:
             own, values = own | ELSEWHERE, b""
         yield Block(own, op.count, parent, 0, ((0, leaf),), (), values)

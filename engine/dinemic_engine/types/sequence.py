@@ -20,11 +20,13 @@ Reading, and what authors ask before they write, is in `list_reading`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import TypeAlias
 
 from dinemic_engine import canonical
 from dinemic_engine.canonical import Sealed, Value
 from dinemic_engine.edits import Element, ListDelete, ListInsert, ListSet, Span
+from dinemic_engine.errors import BrokenChain, Reason
 from dinemic_engine.event import Event
 from dinemic_engine.ids import EventId
 from dinemic_engine.store import keyspace
@@ -48,7 +50,9 @@ def stored_key(field: str) -> bytes:
 
 
 def check(rows: Readable, place: Place, event: Event, index: int, op: ListEdit) -> None:
-    """Return if what an op names is in the event's past, and an insert takes a free place there.
+    """Return if what an op names is in the event's past, and an insert takes a free side there.
+
+    No event deletes an element twice.
 
     Raises:
         BrokenChain: no node ever admits the event (T1).
@@ -60,8 +64,25 @@ def check(rows: Readable, place: Place, event: Event, index: int, op: ListEdit) 
         case ListSet(element=element):
             fugue.check_element(rows, keys, place, event, index, element, 1)
         case ListDelete(spans=spans):
+            if next(at for at, each in enumerate(event.ops) if type(each) is ListDelete) == index:
+                _check_deleted_once(event)
             for first, length in spans:
                 fugue.check_element(rows, keys, place, event, index, first, length)
+
+
+def _check_deleted_once(event: Event) -> None:
+    """No two spans of an event share an element: so it costs no more than the list is long."""
+    spans = sorted(
+        [
+            (op.field, first.event, first.op, first.at, length)
+            for op in event.ops
+            if type(op) is ListDelete
+            for first, length in op.spans
+        ]
+    )
+    for (*run, at, length), (*next_run, next_at, _) in pairwise(spans):
+        if run == next_run and next_at < at + length:
+            raise BrokenChain(Reason.TARGET, "one event deletes an element twice")
 
 
 def keep(rows: Overlay, place: Place, event: Event, index: int, op: ListEdit) -> None:
