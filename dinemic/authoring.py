@@ -220,7 +220,7 @@ class Authoring:
         except UpdateRejected as error:
             refusal = error
         asked = self._gate.ledger.asked(event)
-        if refusal is None and guards.is_away(asked):
+        if refusal is None and guards.is_away(asked, local=True):
             refusal = _rejected(event, "VETO-1", "a guard of this home is not applied now")
         veto = guards.ask(asked, local=True)
         if refusal is not None:

@@ -47,7 +47,7 @@ class Guards(Protocol):
     def ask(self, asked: Asked, *, local: bool) -> Veto | None:
         """Ask those that match, in this thread; the first refusal, or None."""
 
-    def is_away(self, asked: Asked) -> bool:
+    def is_away(self, asked: Asked, *, local: bool = False) -> bool:
         """Whether one that matches belongs to this home, and was not applied in this process."""
 
     def wake(self, object_id: bytes) -> None:
@@ -121,8 +121,11 @@ class Guarding:
                 _log.info("event %s of %s: vetoed by %s", short(event.id), what, veto.guard)
 
     def refused(self, event: Event) -> None:
-        """Tell the guards, on a worker, of an event that was refused by the rules of its object."""
-        if self._guards.guarding:
+        """Tell the guards, on a worker, of an event that was refused by the rules of its object.
+
+        Of one that points at nothing there is nothing to tell.
+        """
+        if self._guards.guarding and not event.is_genesis:
             self._refused.append(event)
             self._guards.wake(b"")
 

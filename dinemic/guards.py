@@ -57,7 +57,7 @@ class Guards:
         """
         if not self._registry.has("before"):
             return False
-        owned = self._host.owned(event.object)
+        owned = event.is_genesis or self._host.owned(event.object)
         text = to_text(event.object)
         with self._registry.lock:
             for topic in dict.fromkeys(map(_topic, event.ops)):
@@ -76,12 +76,12 @@ class Guards:
                     return True
         return False
 
-    def is_away(self, asked: Asked) -> bool:
+    def is_away(self, asked: Asked, *, local: bool = False) -> bool:
         """Whether a guard that would be asked was applied by an earlier process and not in this."""
         return any(
             not guard.at and self._is_missed(guard)
             for question in asked.questions
-            for _, guard in self._concerned(asked, question)
+            for _, guard in self._concerned(asked, question, local)
         )
 
     def _is_missed(self, guard: Registered) -> bool:
@@ -100,15 +100,21 @@ class Guards:
         if self._stopped:
             raise NotLaunched("this node was shut down: its guards cannot be asked")
         for question in asked.questions:
-            for name, guard in self._concerned(asked, question):
+            for name, guard in self._concerned(asked, question, local):
                 error = self._call(guard, name, asked, question, local)
                 if error is not None:
                     return _veto(guard, name, asked, error)
         return None
 
-    def _concerned(self, asked: Asked, question: Question) -> list[tuple[str, Registered]]:
+    def _is_owned(self, event: Event, local: bool) -> bool:
+        """Whether the object's key is here: that of one in the making is, and in no keyring yet."""
+        return (local and event.is_genesis) or self._host.owned(event.object)
+
+    def _concerned(
+        self, asked: Asked, question: Question, local: bool
+    ) -> list[tuple[str, Registered]]:
         """The callbacks one question goes to, in the order they are called."""
-        owned, text = self._host.owned(asked.event.object), to_text(asked.event.object)
+        owned, text = self._is_owned(asked.event, local), to_text(asked.event.object)
         with self._registry.lock:
             index = self._registry.index(question.family, "before")
             if index is None:
@@ -131,7 +137,7 @@ class Guards:
                 event=to_text(event.id),
                 t=event.t,
                 authorized=asked.authorized,
-                owned=self._host.owned(event.object),
+                owned=self._is_owned(event, local),
                 detached=asked.detached,
                 local=local,
                 element=question.element,

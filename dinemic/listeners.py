@@ -169,9 +169,9 @@ class Listeners:
         """Whether a guard may want to see an event; see `Guards.guarded`."""
         return self._guards.guarded(model, event, authorized)
 
-    def is_away(self, asked: Asked) -> bool:
+    def is_away(self, asked: Asked, *, local: bool = False) -> bool:
         """Whether a guard that would be asked is not applied in this process."""
-        return self._guards.is_away(asked)
+        return self._guards.is_away(asked, local=local)
 
     def ask(self, asked: Asked, *, local: bool) -> Veto | None:
         """What the guards say to an event, asked in this thread; see `Guards.ask`."""

@@ -101,13 +101,20 @@ def judge(rows: Readable, row: ObjectRow, event: Event, place: Place) -> bool:
 
 def _check_acts(row: ObjectRow, event: Event) -> None:
     """Grants and revocations keep to what may be given and taken at all (AUTH-1, AUTH-2)."""
+    if _makes_admins(row, event):
+        raise Unauthorized(Reason.ADMIN_BY_ADMIN, "only the owner makes and ends admins")
     for op in event.ops:
         if isinstance(op, Grant | Revoke):
-            if event.author != row.owner and op.role == ADMIN:
-                raise Unauthorized(Reason.ADMIN_BY_ADMIN, "only the owner makes and ends admins")
             if op.signing == row.owner:
                 raise Unauthorized(Reason.OWNER_GRANT, "the owner's rights are not given or taken")
             _check_suite(row.suite, op)
+
+
+def _makes_admins(row: ObjectRow, event: Event) -> bool:
+    """Whether somebody who is not the owner makes or ends admins."""
+    return event.author != row.owner and any(
+        isinstance(op, Grant | Revoke) and op.role == ADMIN for op in event.ops
+    )
 
 
 def judge_genesis(event: Event) -> None:
@@ -151,7 +158,8 @@ def verdict(rows: Readable, row: ObjectRow, event: Event, place: Place) -> int:
 
 def stood(rows: Readable, row: ObjectRow, event: Event, place: Place) -> bool:
     """Whether the author held, in the event's past, the role it needs (T1's answer)."""
-    return stands_in(rows, row, event, place, place) and _stands(rows, row, event, place, place)[0]
+    authorized, refusal = _stands(rows, row, event, place, place)
+    return authorized and refusal is None and not _makes_admins(row, event)
 
 
 def stands_in(rows: Readable, row: ObjectRow, event: Event, place: Place, scope: Place) -> bool:
@@ -238,23 +246,35 @@ def _act_stands(rows: Readable, row: ObjectRow, act: Act, scope: Place | None) -
     return grant_for(rows, row, act.place, by, GRANTERS, scope, event) is not None
 
 
-def holder(rows: Readable, row: ObjectRow, no: int, author: AuthorId, role: int) -> Granted | None:
-    """The last grant of a role that `author` holds now, by all that this node shows, or None."""
+def holder(
+    rows: Readable,
+    row: ObjectRow,
+    no: int,
+    author: AuthorId,
+    role: int,
+    scope: Place | None = None,
+) -> Granted | None:
+    """The last grant of a role that `author` holds now, by all that this node shows, or None.
+
+    With a `scope`, that `author` held in its past.
+    """
     for grant in granted(rows, no, author, role, reverse=True):
-        if _is_shown(rows, row, grant.act) and not any(
+        if _is_shown(rows, row, grant.act, scope) and not any(
             revoke.event != grant.act.event
             and covers(rows, revoke.place, grant.act.chain, grant.act.seq)
-            and _is_shown(rows, row, revoke)
+            and _is_shown(rows, row, revoke, scope)
             for revoke in revokes(rows, no, author, role, above=grant.act.t)
         ):
             return grant
     return None
 
 
-def _is_shown(rows: Readable, row: ObjectRow, act: Act) -> bool:
+def _is_shown(rows: Readable, row: ObjectRow, act: Act, scope: Place | None) -> bool:
     """Whether a grant or revocation stands, and this node's guards let it be (VETO-1)."""
-    return _act_stands(rows, row, act, None) and not is_withheld(
-        rows, row, act.no, act.t, act.event
+    return (
+        (scope is None or covers(rows, scope, act.chain, act.seq))
+        and _act_stands(rows, row, act, scope)
+        and not is_withheld(rows, row, act.no, act.t, act.event)
     )
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, NamedTuple, TypeAlias, cast
+from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 from dinemic_engine import limits
 from dinemic_engine.canonical import Sealed, Value
@@ -269,7 +269,8 @@ def value_in(edit: Edit) -> Value | None:
 
 def with_sealed(edit: Edit, value: Sealed) -> Edit:
     """The op with `value` in place of the one it carries."""
-    return replace(edit, **{_CARRIES[type(edit)]: value})
+    changed: dict[str, Any] = {_CARRIES[type(edit)]: value}
+    return replace(edit, **changed)
 
 
 def named_events(edit: object) -> Iterator[bytes]:

@@ -16,7 +16,7 @@ Events of one object are asked about in their order, so those in past(e) have th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -33,6 +33,10 @@ from dinemic_engine.types import last_write, type_of
 from dinemic_engine.types.change import Question
 from dinemic_engine.types.last_write import Before, Slot
 from dinemic_engine.vetoes import is_withheld
+
+
+Held = Callable[[int, AuthorId], bytes | None]
+"""The encoded id of the object that holds a role by a key; None: that key holds it not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +56,18 @@ def asked_of_genesis(rows: Readable, event: Event) -> Asked:
     """What guards are asked about an object that is new."""
     create = event.ops[0]
     assert isinstance(create, Create), "T0 lets a genesis begin with CREATE only"
-    return Asked(create.model, event, True, False, _questions(rows, 0, event, lambda _slot: None))
+    questions = _questions(rows, 0, event, lambda _slot: None, lambda _role, _author: None)
+    return Asked(create.model, event, True, False, questions)
 
 
 def asked(rows: Readable, row: ObjectRow, event: Event, place: Place) -> Asked:
     """What guards are asked about an event on an object that is here; `place` is its place."""
     questions = _questions(
-        rows, place.no, event, lambda slot: value_before(rows, row, event, place, slot)
+        rows,
+        place.no,
+        event,
+        lambda slot: value_before(rows, row, event, place, slot),
+        lambda role, author: _held_before(rows, row, place, role, author),
     )
     authorized = access.stood(rows, row, event, place)
     return Asked(row.model, event, authorized, is_detached(event, row.owner), questions)
@@ -69,7 +78,9 @@ def is_detached(event: Event, owner: AuthorId | bytes) -> bool:
     return event.parents == (EventId(event.object),) and event.author != owner
 
 
-def _questions(rows: Readable, no: int, event: Event, seen: Before) -> tuple[Question, ...]:
+def _questions(
+    rows: Readable, no: int, event: Event, seen: Before, held: Held
+) -> tuple[Question, ...]:
     found: list[Question] = []
     now: dict[tuple[str, str], bytes | None] = {}
     """What earlier ops of the event have made of a slot."""
@@ -78,14 +89,20 @@ def _questions(rows: Readable, no: int, event: Event, seen: Before) -> tuple[Que
         name = slot.stored, slot.element
         return now[name] if name in now else seen(slot)
 
+    def held_before(role: int, author: AuthorId) -> bytes | None:
+        name = ROLE_LISTS[role], to_text(author)
+        return now[name] if name in now else held(role, author)
+
     for index in range(len(event.ops)):
-        for question in _of_op(rows, no, event, index, before):
+        for question in _of_op(rows, no, event, index, before, held_before):
             found.append(question)
             now[question.stored, question.element] = question.new
     return tuple(found)
 
 
-def _of_op(rows: Readable, no: int, event: Event, index: int, before: Before) -> Iterator[Question]:
+def _of_op(
+    rows: Readable, no: int, event: Event, index: int, before: Before, held: Held
+) -> Iterator[Question]:
     op = event.ops[index]
     if isinstance(op, EDITS):
         yield from type_of(op).asked(rows, no, event, index, op, before)
@@ -94,12 +111,21 @@ def _of_op(rows: Readable, no: int, event: Event, index: int, before: Before) ->
         case Create():
             yield Question("create", "", "", None, event.author)
         case Grant():
-            subject = canonical.encode(op.subject)
-            yield Question("update", ROLE_LISTS[op.role], to_text(op.signing), None, subject)
+            old, new = held(op.role, op.signing), canonical.encode(op.subject)
+            yield Question("update", ROLE_LISTS[op.role], to_text(op.signing), old, new)
         case Revoke():
-            yield Question("delete", ROLE_LISTS[op.role], to_text(op.signing), None, None)
+            old = held(op.role, op.signing)
+            yield Question("delete", ROLE_LISTS[op.role], to_text(op.signing), old, None)
         case Remove():
             yield Question("remove", "", "", None, None)
+
+
+def _held_before(
+    rows: Readable, row: ObjectRow, place: Place, role: int, author: AuthorId
+) -> bytes | None:
+    """The encoded id of the object that held a role by that key, in the past of `place`."""
+    grant = access.holder(rows, row, place.no, author, role, scope=place)
+    return None if grant is None else canonical.encode(grant.subject)
 
 
 def value_before(

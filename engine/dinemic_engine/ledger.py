@@ -418,6 +418,7 @@ class Ledger:
 
         Raises:
             UnknownObject: no such object here.
+            InvalidEvent: it is no draft, and points at what is not in its past.
         """
         rows = Overlay(self._store)  # not what was lately used: this is asked without the lock
         if event.is_genesis:
@@ -429,7 +430,9 @@ class Ledger:
             return guards.asked(rows, row, event, keyspace.unpack_place(value))
         parents = [log.place_of(rows, parent) for parent in event.parents]
         placement = log.place(rows, no, event, parents, row.chains)
-        return guards.asked(Overlay(rows, placement.rows), row, event, placement.place)
+        trial = Overlay(rows, placement.rows)
+        state.check_targets(trial, placement.place, event)
+        return guards.asked(trial, row, event, placement.place)
 
     def model_of(self, event: Event) -> str:
         """The model of the object an event is of, a draft or one of the log. Under the lock.

@@ -126,6 +126,7 @@ class DictReplica:
         self._models = models
         self._events: dict[bytes, tuple[str, bytes]] = {}
         self._keys: dict[str, KeySet] = {}
+        self._shown: dict[tuple[str, frozenset[bytes]], KeySet] = {}
         for raw in events:
             self._keep(raw)
 
@@ -158,7 +159,13 @@ class DictReplica:
     def _counted(self, model: str, *, effective: bool) -> KeySet:
         keys = self._keys.get(model, KeySet())
         without = self.inert | self.void if effective else self.inert
-        return keys if not without else KeySet(key for key in keys if key[1] not in without)
+        if not without:
+            return keys
+        shown = self._shown.get((model, without))
+        if shown is None:
+            shown = KeySet(key for key in keys if key[1] not in without)
+            self._shown[model, without] = shown
+        return shown
 
     def events(self, ids: Sequence[bytes]) -> list[tuple[str, bytes] | None]:
         return [self._events.get(event_id) for event_id in ids]
@@ -184,5 +191,6 @@ class DictReplica:
     def _keep(self, raw: bytes) -> None:
         event_id, t, model = self._read(raw)
         if event_id not in self._events:
+            self._shown.clear()
             self._events[event_id] = (model, raw)
             self._keys.setdefault(model, KeySet()).add((t, event_id))

@@ -16,8 +16,10 @@ EVERYTHING = 1 << 30
 class SiteReplica:
     """A `Replica` over a site; `now_us` is its clock, before which it holds events (ORD-4)."""
 
+    announce: Callable[[str, Sequence[bytes]], None]
+
     def __init__(self, now_us: int = NOW) -> None:
-        self.announce: Callable[[str, Sequence[bytes]], None] = lambda model, events: None
+        self.announce = lambda model, events: None
         self.site = Site()
         self.now_us = now_us
 

@@ -118,7 +118,7 @@ def test_a_field_class_of_ones_own_keeps_what_it_adds(node: Node) -> None:
     account = Account([])
     account.balance.set(5)
     assert account.balance.get() == 5
-    assert account.balance.currency == "EUR"  # type: ignore[attr-defined]
+    assert account.balance.currency == "EUR"
 
 
 # -- defaults, deleting, names -------------------------------------------------------------------

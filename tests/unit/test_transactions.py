@@ -72,7 +72,7 @@ def edit(made: Made) -> None:
 
 
 EDITED = ("Bob", ["x", "b", "C"], {"l": 2}, 3, ["t"], ["name"])
-EMPTY = ("", [], {}, 0, [], [])
+EMPTY: tuple[object, ...] = ("", [], {}, 0, [], [])
 
 
 @BOTH
@@ -279,7 +279,7 @@ def test_no_value_is_a_value_error_where_it_is_written(node: Node, value: Any) -
 
 def test_a_list_given_is_copied(node: Node) -> None:
     made = Band([])
-    given = [1, [2]]
+    given: list[Any] = [1, [2]]
     with made.transaction():
         made.albums.append(given)
         made.name.set(given)

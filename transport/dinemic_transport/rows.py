@@ -11,7 +11,7 @@ when it has lasted::
 
 Rows that stand for the same events and differ all the same leave nothing to catch up: the two nodes
 judge differently, and a comparison finds what (comparison.py). Comparing settles nothing, so it is
-repeated ever more rarely until the rows are equal, and that ends an alarm too.
+repeated ever more rarely. An alarm ends when the fingerprints of the effective events are equal.
 
 Invariant: every model whose rows differ is due at some time, or being caught up or compared.
 """
@@ -67,7 +67,7 @@ class ModelStatus:
     seconds: float
     """For how long `equal` has been what it is; since it last changed here, while not known."""
     divergence: Divergence | None = None
-    """The alarm that is on; it goes off when the rows are equal."""
+    """The alarm that is on; it goes off when the same events are effective on both sides."""
 
 
 class Due(NamedTuple):
@@ -201,7 +201,7 @@ class Rows:
             entry.match = match
             if match is not _Match.UNEQUAL:
                 entry.pause, entry.lost = 0.0, False
-            if match is _Match.EQUAL:
+            if entry.mine.effective == entry.theirs.effective:
                 entry.compare_pause, entry.compare_from = 0.0, -math.inf
                 entry.divergence = None
             if match is _Match.EQUAL or (match is not was and not entry.lost):

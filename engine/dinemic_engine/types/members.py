@@ -179,7 +179,8 @@ def _settle(
     member = keyspace.member_key(no, stored, now.hash, *made)
     if stands:
         alone = not _others(rows, no, stored, now.hash, member)
-        value = rows.rows[member] = _value_of(rows, no, event, made)
+        value: bytes | None = _value_of(rows, no, event, made)
+        rows.rows[member] = value
     else:
         value = rows.get(member) if seen is not None else None
         rows.rows[member] = None
