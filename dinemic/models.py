@@ -229,9 +229,9 @@ class DModel:
         return self._object_id in self._node.keyring
 
     def exists(self) -> bool:
-        """Whether the object is known here and not removed."""
+        """Whether the object is here: known, not removed, and not refused by a guard of this node."""
         found = self._view.find(self._object_id)
-        return found is not None and not found[1].removed_by
+        return found is not None and found[1].is_there
 
     def get_public_sign_key(self) -> str:
         """The object's public Ed25519 key, base32.

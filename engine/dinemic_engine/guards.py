@@ -34,7 +34,6 @@ from dinemic_engine.types.change import Question
 from dinemic_engine.types.last_write import Before, Slot
 from dinemic_engine.vetoes import is_withheld
 
-
 Held = Callable[[int, AuthorId], bytes | None]
 """The encoded id of the object that holds a role by a key; None: that key holds it not."""
 

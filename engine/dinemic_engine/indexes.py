@@ -96,7 +96,7 @@ def find(rows: Readable, model: str, stored: str, value: bytes) -> Iterator[Obje
 
 
 def key_of(model_no: int, stored: bytes, value: bytes, no: int | None) -> bytes:
-    """The ``q`` key of an encoded value that object number `no` shows; None: what all begin with."""
+    """The ``q`` key of an encoded value that object `no` shows; None: what all begin with."""
     digest = hashlib.sha256(value).digest()[:_HASH_BYTES]
     prefix = keyspace.indexed_prefix(model_no, stored) + digest
     return prefix if no is None else prefix + keyspace.pack_u32(no)

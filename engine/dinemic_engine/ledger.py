@@ -21,7 +21,7 @@ from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from dinemic_engine import access, guards, indexes, log, order, state, verdicts, vetoes
-from dinemic_engine.edits import named_events, sealed_in
+from dinemic_engine.edits import named_events, only_edits, sealed_in
 from dinemic_engine.errors import BrokenChain, InvalidEvent, Reason, StoreCorrupt, UnknownObject
 from dinemic_engine.event import Event, open_envelope_untrusted, sign_event
 from dinemic_engine.guards import Asked
@@ -46,6 +46,7 @@ from dinemic_engine.store import Store, keyspace
 from dinemic_engine.store.keyspace import AUTHORIZED, VOID, Head, ObjectRow, Place, Tip
 from dinemic_engine.store.overlay import Overlay, Readable, Recent
 from dinemic_engine.types.change import Change
+from dinemic_engine.verdicts import Changes
 from dinemic_engine.vetoes import Veto
 
 
@@ -306,29 +307,33 @@ class Ledger:
             changed = state.advance(
                 rows, changed, place, event, seen, authorized=bool(flags & AUTHORIZED)
             )
-        changes = verdicts.settle(rows, changed, event, place, seen)
+        inert = False
+        flipped: tuple[tuple[Event, int], ...] = ()
+        revived: tuple[EventId, ...] = ()
+        if only_edits(event.ops) and not changed.tails and not flags & VOID:
+            log.add_head(rows, event, place)  # which is all that nearly every event settles
+        else:
+            changes = verdicts.settle(rows, changed, event, place, seen)
+            self._follow(proposal, changes)
+            changed, flipped = changes.row, tuple(changes.flipped)
+            inert = (event.t, event.id) in changes.inert
+            revived = tuple([EventId(event_id) for _, event_id in changes.revived])
         if indexed and seen:
             indexes.follow(rows, row.model_no, no, indexed, seen)
+        if changed is not row or not parents:
+            rows.rows[keyspace.object_row_key(no)] = changed.pack()
+        told = tuple(seen or ())
+        return Admitted(event, row.model, flags, inert, flipped, revived, told, withheld)
+
+    def _follow(self, proposal: Proposal, changes: Changes) -> None:
+        """Let the reconciled set and its sums follow what an event changed in others."""
+        model_no = changes.row.model_no
         for key in changes.inert:
-            self._recount(proposal, row.model_no, key, -1)
+            self._recount(proposal, model_no, key, -1)
         for key in changes.revived:
-            self._recount(proposal, row.model_no, key, +1)
+            self._recount(proposal, model_no, key, +1)
         for event_id, by in changes.turned:
-            self._add_to_sums(proposal, row.model_no, event_id, 0, by)
-        if changes.row is not row or not parents:
-            rows.rows[keyspace.object_row_key(no)] = changes.row.pack()
-        inert = bool(changes.inert) and (event.t, event.id) in changes.inert
-        revived = tuple([EventId(event_id) for _, event_id in changes.revived])
-        return Admitted(
-            event,
-            row.model,
-            flags,
-            inert,
-            tuple(changes.flipped),
-            revived,
-            tuple(seen or ()),
-            withheld,
-        )
+            self._add_to_sums(proposal, model_no, event_id, 0, by)
 
     def _object(self, proposal: Proposal, event: Event, no: int) -> ObjectRow:
         """The row of object number `no`, which the parents belong to and the event must name."""
