@@ -1,7 +1,7 @@
 """Listening: events/s of writing where nobody listens, and where a hundred listeners do.
 
-``distinct``: each under a filter of its own, none of which matches what is written; ``one of them``:
-one of the hundred is told of every write.
+Each of the hundred is a guard and an effect. ``distinct``: under a filter of its own, none of which
+matches what is written; ``one of them``: one is asked and told of every write.
 """
 
 from __future__ import annotations

@@ -19,10 +19,11 @@ from dinemic.actions import DAction, ReadOnly, RejectDetached, RejectUnauthorize
 from dinemic.bundles import Exported, Imported, audit, export_bundle, import_bundle
 from dinemic.callbacks import Context
 from dinemic.collections import DCounter, DDict, DSet
+from dinemic.declarations import AccessPolicy
 from dinemic.fields import Conflict, DField
 from dinemic.lists import DList
 from dinemic.logs import set_loglevel
-from dinemic.models import AccessPolicy, DModel, HistoryEvent
+from dinemic.models import DModel, HistoryEvent
 from dinemic.node import Node, Status
 from dinemic.replays import LeftOut, Replayed, replay
 from dinemic.running import (

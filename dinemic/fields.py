@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, TypeAlias, overload
 
 from dinemic.sealer import Part, ToSeal
@@ -27,6 +27,8 @@ class _Default(enum.Enum):
 DECLARED = _Default.DECLARED
 Default: TypeAlias = Value | Literal[_Default.DECLARED]
 """What a read gives for a field without a value; None is a value like any other."""
+Upcast: TypeAlias = Callable[[Value], Value]
+"""Makes of a value that any version of the model wrote the one that this version reads."""
 
 
 class Conflict(NamedTuple):
@@ -144,11 +146,18 @@ class DField(Bound):
 
     Declared as a class attribute, ``name = DField("name")``; ``p.name`` is then bound to the
     object. `default` is what a field never written reads as; for the rest see `Bound`.
+
+    With `index`, `DModel.where` finds objects by this field without reading all of them: from its
+    first use on every change of the field is kept in rows of their own. Sealed values have none.
+
+    `upcast` is for a field whose values were others once. Every stored value passes through it when
+    it is read, whichever version of the model wrote it: it must take what any of them wrote, and
+    that includes what itself gives. What is stored stays; listeners and `history` tell of that.
     """
 
     PREFIX = register.PREFIX
 
-    __slots__ = ("default",)
+    __slots__ = ("default", "index", "upcast")
 
     def __init__(
         self,
@@ -157,13 +166,21 @@ class DField(Bound):
         *,
         default: Value = "",
         access: Access | None = None,
+        index: bool = False,
+        upcast: Upcast | None = None,
     ) -> None:
-        """Raises ValueError as `Bound`."""
+        """Raises ValueError as `Bound`, and for an index of sealed values."""
         super().__init__(field_name, is_encrypted, access=access)
+        if index and is_encrypted:
+            raise ValueError(f"field {field_name!r} is encrypted: sealed values have no index")
         self.default = default
+        self.index = index
+        self.upcast = upcast
 
     def _copy_to(self, bound: Self) -> None:
         bound.default = self.default
+        bound.index = self.index
+        bound.upcast = self.upcast
 
     def set(self, value: Value) -> None:
         """Write `value`, sealed if the field is encrypted; on return it is admitted here.
@@ -187,6 +204,21 @@ class DField(Bound):
         if reading is None:
             return self.default if default is DECLARED else default
         return self._opened(reading.value, reading.event, reading.op, self.stored)
+
+    def _opened(self, value: Value, event: bytes, op: int, path: str) -> Value:
+        """As `Bound._opened`, and what `upcast` makes of it.
+
+        Raises:
+            Unreadable: this handle's key does not open it. And what `upcast` raises.
+        """
+        opened = super()._opened(value, event, op, path)
+        if self.upcast is None:
+            return opened
+        try:
+            return self.upcast(opened)
+        except Exception as error:
+            error.add_note(f"raised by the upcast of field {self.field_name!r} of {self._model!r}")
+            raise
 
     def delete(self) -> None:
         """Take the value away; nothing happens if there is none.

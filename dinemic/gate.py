@@ -101,6 +101,17 @@ class Gate:
         watched = self.listeners.watching
         return self.ledger.prepare([event], self.now_us(), lifted=None, watched=watched)
 
+    def index(self, model: str, stored: str) -> None:
+        """Index a register of a model from now on, under the lock if it is not yet.
+
+        Raises:
+            StoreError: it could not be written.
+        """
+        if stored not in self.ledger.indexes.of(model):
+            with self.lock:
+                self.ledger.indexes.begin(model, stored)
+            self.written()
+
     def accept(self, proposal: Proposal, *, local: bool = False) -> None:
         """Write a proposal, and tell listeners and peers; the caller holds the lock.
 

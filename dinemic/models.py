@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, Final, NamedTuple, Self
 
-from dinemic import running
+from dinemic import queries, running
+from dinemic.declarations import AccessPolicy, fields_of, in_words, is_open, policy_of, rules_of
 from dinemic.editing import Editing
 from dinemic.fields import DECLARED, Access, Bound, Conflict, Default, DField
-from dinemic.sealer import SUITES, Edits, Sealing
+from dinemic.sealer import SUITES, Sealing
 from dinemic_engine import canonical
 from dinemic_engine.canonical import Sealed, Value
 from dinemic_engine.edits import check_field_name
@@ -44,9 +45,12 @@ class HistoryEvent(NamedTuple):
     """Microseconds since the Unix epoch."""
     ops: tuple[Op, ...]
     verdict: str
-    """``authorized``, ``unauthorized`` (an open rule let a stranger in) or ``void`` (no effect)."""
+    """``authorized``, ``unauthorized`` (an open rule let a stranger in) or ``void`` (no effect).
+
+    ``vetoed`` and ``waiting``: no effect on this node, whose guards refused it or have yet to see it.
+    """
     rule: str
-    """Why it is void, beginning with the rule's name, or empty."""
+    """Why it has no effect, beginning with the rule's name, or empty."""
 
 
 class Reader(NamedTuple):
@@ -62,14 +66,6 @@ class Reader(NamedTuple):
     """The first event that gave it the key."""
     t: int
     """Microseconds since the Unix epoch."""
-
-
-class AccessPolicy(NamedTuple):
-    """Who may change fields without a grant: anybody where it is open, nobody where closed."""
-
-    access: Access
-    """The rule of every field but those in `fields`."""
-    fields: dict[str, Access]
 
 
 class DModel:
@@ -96,47 +92,17 @@ class DModel:
                 raise ValueError(f"sealing is 'x25519' or 'hybrid', not {sealing!r}")
             cls._sealing = sealing
         if access is not None:
-            _is_open(access)
+            is_open(access)
             cls._access = access
         cls._declared()
 
     @classmethod
     def _declared(cls) -> dict[str, Bound]:
-        """The class's fields by stored key, of every base and as they are now.
-
-        Read each time: a field that came late and is encrypted must never be written in plain.
-        """
-        attributes: dict[str, object] = {}
-        for base in reversed(cls.__mro__):
-            if base is not DModel and base is not object:
-                attributes.update(vars(base))
-        found: dict[str, Bound] = {}
-        for attribute in attributes.values():
-            if isinstance(attribute, Bound):
-                if found.get(attribute.stored, attribute) is not attribute:
-                    raise ValueError(
-                        f"{cls.__name__} declares field {attribute.field_name!r} twice"
-                    )
-                found[attribute.stored] = attribute
-        cls._rules(found.values())
-        return found
+        return fields_of(cls, DModel)
 
     @classmethod
-    def _rules(cls, fields: Iterable[Bound]) -> dict[str, bool]:
-        """Field name to whether it is open, of those that say so.
-
-        Raises:
-            ValueError: a list and a dict of one name, say, have another rule each.
-        """
-        rules: dict[str, bool] = {}
-        for field in fields:
-            if field.access is not None:
-                is_open = field.access == "open"
-                if rules.setdefault(field.field_name, is_open) != is_open:
-                    raise ValueError(
-                        f"{cls.__name__} declares {field.field_name!r} both open and closed"
-                    )
-        return rules
+    def _rules(cls) -> dict[str, bool]:
+        return rules_of(cls.__name__, cls._declared().values())
 
     def __init__(self, source: Sequence[str] | str, caller_id: str = "") -> None:
         """See the class.
@@ -160,21 +126,14 @@ class DModel:
             if caller_id:
                 raise ValueError("a new object signs for itself: no caller_id when making one")
             granted = [self._parse(subject) for subject in source]
+            policy = policy_of(self._access, self._rules())
             self._caller = None
             try:
-                self._object_id = self._node.create(
-                    model, self._policy(), granted, SUITES[self._sealing]
-                )
+                suite = SUITES[self._sealing]
+                self._object_id = self._node.create(model, policy, granted, suite)
             except InvalidEvent as error:
                 raise ValueError(str(error)) from error
         self._editing = Editing(self._node, self._object_id, self._caller)
-
-    @classmethod
-    def _policy(cls) -> Policy:
-        is_open = cls._access == "open"
-        declared = cls._rules(cls._declared().values())
-        rules = {name: rule for name, rule in declared.items() if rule != is_open}
-        return Policy(is_open, tuple(sorted(rules.items())))
 
     def _parse(self, text: str) -> ObjectId:
         """The object a full id names, which need not be here.
@@ -205,9 +164,6 @@ class DModel:
         """As `dinemic.transaction`."""
         with self._editing.transaction():
             yield self
-
-    def _commit(self, edits: Edits) -> None:
-        self._editing.commit(edits)
 
     # -- identity -----------------------------------------------------------------------------
 
@@ -276,7 +232,7 @@ class DModel:
 
     def remove(self) -> None:
         """Remove the whole object, on every node."""
-        self._commit([Remove()])
+        self._editing.commit([Remove()])
 
     def conflicts(self, field: str) -> list[Conflict]:
         """As `DField.conflicts`, by name."""
@@ -405,9 +361,7 @@ class DModel:
         Raises:
             UnknownObject: the object is not known here.
         """
-        policy = self._view.policy(self._object_id)
-        fields = {name: _word(is_open) for name, is_open in policy.fields}
-        return AccessPolicy(_word(policy.is_open), fields)
+        return in_words(self._view.policy(self._object_id))
 
     def set_access(self, access: Access, fields: Mapping[str, Access] | None = None) -> None:
         """Open or close the object, and some fields otherwise; the owner only may (AUTH-5).
@@ -421,18 +375,17 @@ class DModel:
             UnknownObject, NotOwned: as for `DField.set`.
         """
         now = self._view.policy(self._object_id)
-        own = set(self._rules(self._declared().values()))
-        own |= {name for name, _ in now.fields}
+        own = {*self._rules(), *(name for name, _ in now.fields)}
         rules = {name: now.opens(name) for name in own}
         try:
             for name, rule in (fields or {}).items():
-                rules[check_field_name(name)] = _is_open(rule)
+                rules[check_field_name(name)] = is_open(rule)
         except InvalidEvent as error:
             raise ValueError(str(error)) from error
-        policy = Policy(_is_open(access), tuple(sorted(rules.items())))
+        policy = Policy(is_open(access), tuple(sorted(rules.items())))
         same = all(now.opens(name) == rule for name, rule in rules.items())
         if not (same and policy.is_open == now.is_open):
-            self._commit([SetPolicy(policy)])
+            self._editing.commit([SetPolicy(policy)])
 
     def _is_authorized(self, object_id: str, role: int) -> bool:
         subject = self._parse(object_id)
@@ -477,7 +430,7 @@ class DModel:
             if holder.subject == subject or holder.author == key
         ]
         if ops:
-            self._commit(ops)
+            self._editing.commit(ops)
 
     # -- what happened ------------------------------------------------------------------------
 
@@ -512,10 +465,22 @@ class DModel:
 
     @classmethod
     def objects(cls, filter: str = "") -> Iterator[Self]:
-        """Handles on the model's objects known here, by id."""
-        for found in running.object_list(filter or f"{cls.__name__}:[id]"):
-            if found.startswith(f"{cls.__name__}:"):
-                yield cls(found)
+        """Handles on the model's objects known here, by id; raises as `object_list`."""
+        return queries.objects(cls, filter)
+
+    @classmethod
+    def where(cls, /, **fields: Value) -> Iterator[Self]:
+        """Handles on the model's objects whose fields all have exactly these values, by id.
+
+        ``Person.where(name="Bob")``; fields by the name of their attribute. Values are the same if
+        their type is too: 1 is neither True nor 1.0. A field never written has its default. An
+        encrypted field is compared where the object's key is here. Of the moment of the call;
+        edits of a transaction that is open are not seen. See `dinemic.queries` for what it costs.
+
+        Raises:
+            ValueError: no such `DField`, or no value a field can hold.
+        """
+        return queries.where(cls, fields)
 
     def __eq__(self, other: object) -> bool:
         return self._object_id == other._object_id if isinstance(other, DModel) else NotImplemented
@@ -526,14 +491,3 @@ class DModel:
     def __repr__(self) -> str:
         caller = f" as {short(self._caller)}..." if self._caller else ""
         return f"<{self.get_model()} {short(self._object_id)}...{caller}>"
-
-
-def _is_open(access: object) -> bool:
-    """Whether that word is ``open``; ValueError if it is neither."""
-    if access not in ("open", "closed"):
-        raise ValueError(f"access is 'open' or 'closed', not {access!r}")
-    return access == "open"
-
-
-def _word(is_open: bool) -> Access:
-    return "open" if is_open else "closed"

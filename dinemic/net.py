@@ -134,8 +134,8 @@ class Network:
     def wait_synced(self, timeout: float) -> bool:
         """Wait until a peer is connected and every connected peer is known to be equal.
 
-        Equal in every model both sides asked for, and nothing is under way. False if that does not
-        come about within `timeout` seconds, or the network is not running.
+        Equal in every model both sides asked for, verdicts too (VETO-4), and nothing is under way.
+        False if that does not come about within `timeout` seconds, or the network is not running.
         """
         answer: Future[bool] = Future()
 

@@ -177,6 +177,15 @@ class Node:
         """
         return Draft(self._store, object_id)
 
+    def index(self, model: str, stored: str) -> None:
+        """Keep an index of a register of a model, begun now if there is none.
+
+        Raises:
+            StoreError: it could not be written; it is begun anew the next time.
+        """
+        self.check_open()
+        self._gate.index(model, stored)
+
     # -- the network's side (Replica) -----------------------------------------------------------
 
     def models(self) -> tuple[str, ...]:

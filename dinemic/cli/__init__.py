@@ -11,7 +11,7 @@ import os
 import click
 
 from dinemic._version import __version__
-from dinemic.cli import access, bundle, demo, keys, listings, node, state
+from dinemic.cli import access, bundle, demo, keys, listings, node, state, vetoes
 from dinemic.cli.common import Commands
 
 
@@ -21,8 +21,8 @@ from dinemic.cli.common import Commands
 def main(context: click.Context) -> None:
     """Signed, encrypted objects that live on every node at once, without a server.
 
-    All commands but demo, node, import and keys only read, also beside a running node. They work on
-    the home named by --home, else by DINEMIC_HOME, else on the user's own.
+    All commands but demo, node, import, keys and vetoes lift only read, also beside a running node.
+    They work on the home named by --home, else by DINEMIC_HOME, else on the user's own.
 
     Exit codes: 0 all is well, 1 findings, 2 the call or the store cannot be used.
     """
@@ -37,6 +37,7 @@ for _command in (
     state.show,
     listings.log,
     access.access,
+    vetoes.vetoes,
     state.replay,
     listings.audit,
     bundle.export_bundle,

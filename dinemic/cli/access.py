@@ -64,7 +64,7 @@ class _Report:
         since = self._policy_since
         return {
             "id": self._name,
-            "exists": not self._row.removed_by,
+            "exists": self._row.is_there,
             "owner": to_text(self._row.owner),
             "access": policy_json(self._view.policy(self._id)),
             "access_since": self._act_json(since) if since else None,

@@ -81,7 +81,8 @@ def log(object: str, home: Path | None, as_json: bool) -> None:
 
     OBJECT is its id or the beginning of one. A line tells the event's id, its time in UTC, who
     signed it and what it does; "unauthorized" marks a stranger's change that an open rule let in,
-    "void" one without effect, and by which rule.
+    "void" one without effect, and by which rule; "vetoed" and "waiting" one that the guards of this
+    home refused or have yet to see.
     With --json every line is one JSON document.
 
     Example: dinemic log Person:mfzw
@@ -102,7 +103,7 @@ def _event_text(logged: LoggedEvent, author: Author) -> str:
     ops = "; ".join(map(op_text, event.ops))
     flag = {"authorized": "", "unauthorized": "  (unauthorized)"}.get(logged.verdict)
     if flag is None:
-        flag = f"  (void, {logged.rule})"
+        flag = f"  ({logged.verdict}, {logged.rule})"
     return f"{short(event.id)}  {time_text(event.t)}  {author.text():<17}  {ops}{flag}"
 
 

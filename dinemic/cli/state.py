@@ -239,7 +239,7 @@ def _shown_json(shown: _Shown) -> dict[str, Json]:
     return {
         "id": name,
         "model": shown.model,
-        "exists": not row.removed_by,
+        "exists": row.is_there,
         "removed_by": to_text(row.removed_by[8:]) if row.removed_by else None,
         "key": to_text(row.owner),
         "access": policy_json(view.policy(object_id)),

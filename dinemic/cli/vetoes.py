@@ -11,7 +11,7 @@ import click
 
 from dinemic.cli.common import Home, find_object, of_a_home, print_json, reading
 from dinemic.cli.tables import print_table
-from dinemic.cli.words import op_text, plural, time_text
+from dinemic.cli.words import op_json, op_text, plural, time_text
 from dinemic.config import Config
 from dinemic.logs import printable
 from dinemic.node import DRAIN_S, Node
@@ -127,7 +127,7 @@ def _find(known: list[_Listed], text: str) -> _Listed:
     Raises:
         click.BadParameter: it fits none, or several.
     """
-    found = [each for each in known if to_text(each.event.id).startswith(text)]
+    found = [each for each in known if text and to_text(each.event.id).startswith(text)]
     if len(found) != 1:
         raise click.BadParameter(f"{text[:60]!r} fits {plural(len(found), 'vetoed event')}")
     return found[0]
@@ -138,7 +138,9 @@ def _json(each: _Listed) -> dict[str, object]:
         "object": each.object,
         "event": to_text(each.event.id),
         "author": to_text(each.event.author),
-        "time": each.event.t,
+        "t": each.event.t,
+        "time": time_text(each.event.t),
+        "ops": [op_json(op) for op in each.event.ops],
         "waiting": each.veto is None,
         "guard": None if each.veto is None else each.veto.guard,
         "reason": None if each.veto is None else each.veto.reason,

@@ -27,7 +27,7 @@ from dinemic_engine.ops import Op, read_op
 from dinemic_engine.store import Store, keyspace
 from dinemic_engine.store.keyspace import Head
 from dinemic_engine.store.overlay import Overlay, Readable
-from dinemic_engine.types import list_reading, type_of
+from dinemic_engine.types import list_reading, take
 from dinemic_engine.types.runs import DRAFT, draft_place
 
 
@@ -91,10 +91,9 @@ class Draft:
     def _add(self, op: Edit) -> None:
         if len(self._ops) >= limits.OPS_MAX:
             raise LimitExceeded(Reason.TOO_MANY, f"more than {limits.OPS_MAX} ops in one event")
-        kind, index = type_of(op), len(self._ops)
+        index = len(self._ops)
         self._ops.append(op)
-        kind.keep(self._rows, self._place, self._event, index, op)
-        kind.advance(self._rows, self._place, self._event, index, op, None, authorized=True)
+        take(self._rows, self._place, self._event, index, op, None, authorized=True)
 
     # -- lists --------------------------------------------------------------------------------
 

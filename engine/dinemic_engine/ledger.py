@@ -300,17 +300,21 @@ class Ledger:
         )
         if withheld:
             changed = vetoes.withhold(rows, changed, place, event)
-        changed = state.keep_facts(rows, changed, place, event)
-        if flags & VOID:
-            state.shelve(rows, place, event)
-        elif not withheld:
-            changed = state.advance(
-                rows, changed, place, event, seen, authorized=bool(flags & AUTHORIZED)
-            )
+        edits = only_edits(event.ops)
+        if edits and not withheld and not flags & VOID:  # nearly every event
+            state.take(rows, place, event, seen, authorized=bool(flags & AUTHORIZED))
+        else:
+            changed = state.keep_facts(rows, changed, place, event)
+            if flags & VOID:
+                state.shelve(rows, place, event)
+            elif not withheld:
+                changed = state.advance(
+                    rows, changed, place, event, seen, authorized=bool(flags & AUTHORIZED)
+                )
         inert = False
         flipped: tuple[tuple[Event, int], ...] = ()
         revived: tuple[EventId, ...] = ()
-        if only_edits(event.ops) and not changed.tails and not flags & VOID:
+        if edits and not changed.tails and not flags & VOID:
             log.add_head(rows, event, place)  # which is all that nearly every event settles
         else:
             changes = verdicts.settle(rows, changed, event, place, seen)

@@ -18,8 +18,8 @@ import hashlib
 from collections.abc import Iterator
 from typing import Final, cast
 
-from dinemic_engine import access, canonical, log
-from dinemic_engine.edits import EDITS, only_edits, only_writes, stored_key
+from dinemic_engine import access, canonical, log, types
+from dinemic_engine.edits import EDITS, Edit, only_edits, only_writes, stored_key
 from dinemic_engine.event import Event
 from dinemic_engine.ids import ID_BYTES, AuthorId, to_text
 from dinemic_engine.ops import READ, ROLES, Create, Epoch, Grant, Remove, Revoke, SetPolicy
@@ -150,6 +150,16 @@ def check_targets(rows: Readable, place: Place, event: Event) -> None:
     for index, op in enumerate(event.ops):
         if isinstance(op, EDITS):
             type_of(op).check(rows, place, event, index, op)
+
+
+def take(
+    rows: Overlay, place: Place, event: Event, seen: list[Change] | None, *, authorized: bool
+) -> None:
+    """`keep_facts` and `advance` at once, of an event of edits only."""
+    for index, op in enumerate(event.ops):
+        types.take(
+            rows, place, event, index, cast("Edit", op), seen, authorized=authorized
+        )
 
 
 def advance(

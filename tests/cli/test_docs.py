@@ -49,6 +49,8 @@ def test_these_are_the_commands() -> None:
         "objects",
         "replay",
         "show",
+        "vetoes lift",
+        "vetoes list",
     ]
     listed = re.findall(r"^    dinemic ([a-z]+(?: [a-z]+)?) ", DOCS.partition("## JSON")[0], re.M)
     assert sorted(listed) == NAMES
@@ -57,7 +59,7 @@ def test_these_are_the_commands() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_every_option_and_argument_of_a_command_is_documented(name: str) -> None:
     usage = section(name).split("\n\n")[0]
-    options = {"object", "objects", "filter", "file"}
+    options = {"object", "objects", "events", "filter", "file"}
     for parameter in COMMANDS[name].params:
         if isinstance(parameter, click.Option):
             assert parameter.opts[0] in usage

@@ -75,7 +75,7 @@ def type_in(host: Host, typed: Iterable[tuple[str, str]]) -> str:
 def test_the_readmes_two_hosts_show_what_it_says(
     tmp_path: Path, on_loopback: pytest.MonkeyPatch
 ) -> None:
-    host_a, host_b, _ = blocks(README.read_text("utf-8"), "python")
+    host_a, host_b, _, _ = blocks(README.read_text("utf-8"), "python")
     with hosts(tmp_path, "a") as (a,):
         made = type_in(a, statements(host_a)).strip()
         address = a.run("dinemic.status().network.addresses[0]")
@@ -89,6 +89,17 @@ def test_the_readmes_two_hosts_show_what_it_says(
             b.run(launch[0])
             assert b.run("dinemic.wait_synced(30)"), "what a reader's fingers take longer for"
             type_in(b, rest)
+
+
+def test_the_readmes_listener_listens(tmp_path: Path, on_loopback: pytest.MonkeyPatch) -> None:
+    _, _, code, _ = blocks(README.read_text("utf-8"), "python")
+    with hosts(tmp_path, "a") as (a,):
+        a.run("import dinemic")
+        assert type_in(a, statements(code)) == ""
+        a.run("class Person(dinemic.DModel): name = dinemic.DField('name')")
+        a.run("Person([]).name.set('Bob')")
+        assert a.run("dinemic.launch().listeners.drain(20)")
+        assert a.run("sys.stdout.getvalue()") == "value_name: '' -> 'Bob'\n"
 
 
 def test_the_readmes_closed_network_opens(tmp_path: Path, on_loopback: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from dinemic_engine.limits import FRAME_BYTES_MAX, RANGES_PER_MESSAGE_MAX
 from dinemic_engine.ranges import Key
 from dinemic_engine.reconcile import Reconciler, answer_untrusted
-from dinemic_transport.messages import Answer, Ask, decode_untrusted, encode
+from dinemic_transport.messages import Answer, Ask
+from dinemic_transport.wire import decode_untrusted, encode
 from support.dict_replica import MODEL, KeySet
 
 TIMES = st.one_of(

@@ -12,9 +12,10 @@ from typing import Generic, Protocol, TypeVar
 
 from dinemic_transport.gossip import Gossip
 from dinemic_transport.jobs import summarise
-from dinemic_transport.messages import Message, cluster_hash, decode_untrusted, encode
+from dinemic_transport.messages import Message, cluster_hash
 from dinemic_transport.replica import Replica
 from dinemic_transport.session import Session
+from dinemic_transport.wire import decode_untrusted, encode
 from support.dict_replica import identify
 
 SMALL = b"\1" * 32

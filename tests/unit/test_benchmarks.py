@@ -28,6 +28,7 @@ RESULTS = {
     "ingest": "07f8089b51381a5e",
     "dicts": "9a636e059a48553c",
     "grants": "a5afb7247240bb98",
+    "listeners": "e35137a6ef37cba8",
     "lists": "9cb6d1837e42045a",
     "read": "e2e9a060e3388877",
     "sealed": "76452b6ad4c0e6a7",

@@ -13,9 +13,9 @@ import trio
 
 from dinemic_engine.ids import short
 from dinemic_engine.outcomes import Ingested
-from dinemic_engine.ranges import HIGHEST, Bound, Fingerprint
-from dinemic_engine.reconcile import Segment
-from dinemic_transport.jobs import AnswerJob, read_row, summarise
+from dinemic_engine.ranges import HIGHEST, LOWEST, Bound, Fingerprint
+from dinemic_engine.reconcile import Gap, Segment, Settled
+from dinemic_transport.jobs import AnswerJob, Checked, CheckJob, read_row, summarise
 from dinemic_transport.messages import Answer, Ask, Confirm, Dispute, Events, Hello, Message, Row
 from dinemic_transport.rows import COMPARE_SECONDS, GRACE_SECONDS, RETRY_SECONDS, Divergence
 from dinemic_transport.session import Session, State
@@ -200,6 +200,40 @@ def test_events_that_wait_on_one_side_are_no_divergence(waiting: str) -> None:
     assert pair.small.session.counters.catchups > 3
     assert counted(pair, "comparisons") == [0, 0]
     assert alarms(pair) == [None, None]
+
+
+class Lacks(DictReplica):
+    """It counts an event that it cannot deliver."""
+
+    def events(self, ids: Sequence[bytes]) -> list[tuple[str, bytes] | None]:
+        return [None if found and found[1] == LOST else found for found in super().events(ids)]
+
+
+LOST = made_event(5_000_000)
+
+
+def test_events_that_are_named_and_not_delivered_are_no_divergence() -> None:
+    """Perhaps it is what is lost that makes the others void."""
+    small, large = DictReplica(EVENTS), Lacks([*EVENTS, LOST])
+    small.inert = frozenset(IDS[50:60])
+    pair: Pair[DictReplica, DictReplica] = Pair(small, large)
+    pair.run(10)
+    assert pair.small.session.counters.catchups >= 3
+    assert counted(pair, "comparisons") == [0, 0]
+
+
+def test_nothing_is_disputed_of_a_set_that_has_changed_since_it_was_compared() -> None:
+    replica = DictReplica(EVENTS)
+    row, theirs = read_row(replica, MODEL), (6_000_000, b"k" * 32)
+    found = Settled((theirs,), (Gap(LOWEST, HIGHEST, frozenset()),))
+    first = int.from_bytes(EVENTS[0][:8], "big"), IDS[0]
+    assert CheckJob(row, found).run(replica) == Checked(first, effective=True)
+    assert CheckJob(row, Settled((theirs,), ())).run(replica) == Checked(theirs, effective=False)
+    replica.author([made_event(5_000_000)])
+    assert CheckJob(row, found).run(replica) == Checked(None, effective=False)
+    row = read_row(replica, MODEL)
+    replica.void = frozenset(IDS[7:8])
+    assert CheckJob(row, found).run(replica) == Checked(None, effective=False)
 
 
 def test_sets_that_change_while_they_are_compared_raise_no_alarm_until_they_stand_still() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import dinemic
 from dinemic.net import Network
 from dinemic.node import Node
 from dinemic_engine import access
@@ -21,8 +22,9 @@ from dinemic_engine.store.keyspace import AUTHORIZED
 from dinemic_transport.rows import Divergence
 from dinemic_transport.session import event_id_untrusted
 from dinemic_transport.status import NetworkStatus
+from support.clocks import wait_until
 from support.graphs import CLERK, OWNER, child, team
-from support.nodes import Linked, open_node
+from support.nodes import Linked, acting, object_id, open_node
 from support.session_pair import Pair
 
 SOURCE = b"p" * 32
@@ -77,6 +79,37 @@ def test_a_node_that_ignores_a_revocation_is_found_out(
         (status,) = node.session.status(pair.now)
         assert status.divergence == Divergence("Person", unseen.id, effective_here=here)
         assert node.session.counters.divergences == 1
+
+
+class Person(dinemic.DModel, access="open"):
+    name = dinemic.DField("name")
+
+
+class NoEve(dinemic.DAction):
+    def on_update(self, object_id: str, field: str, old_value: object, new_value: object) -> None:
+        if new_value == "Eve":
+            raise ValueError("no Eve")
+
+
+def test_i_08_a_node_whose_guard_refuses_what_others_let_pass_raises_no_alarm(
+    nodes: tuple[Node, Node],
+) -> None:
+    strict, free = nodes
+    with acting(strict):
+        NoEve().apply("Person:[id]:*")
+    pair = Pair(Linked(strict), Linked(free), event_id_untrusted)
+    with acting(free):
+        person = Person([])
+        person.name.set("Bob")
+        person.name.set("Eve")
+    pair.run(1)
+    wait_until(lambda: any(each.veto for each in strict.view.withheld(object_id(person))))
+    pair.run(30)
+    digests = [node.view.view_digest(object_id(person)) for node in nodes]
+    assert digests[0] != digests[1]
+    for node in (pair.small, pair.large):
+        assert node.gossip.synced
+        assert node.session.counters.comparisons == 0
 
 
 def test_two_nodes_on_a_network_show_it_in_their_status(

@@ -15,7 +15,6 @@ import pytest
 
 import dinemic
 from dinemic.node import Node
-from dinemic_engine import canonical
 from dinemic_engine.edits import DictSet, Element, ListSet, Set
 from dinemic_engine.ids import ObjectId, to_text
 from support.clocks import BOUND_SECONDS, wait_until

@@ -33,11 +33,10 @@ from dinemic_transport.messages import (
     Want,
     check_models,
     cluster_hash,
-    decode_untrusted,
-    encode,
     weight,
 )
 from dinemic_transport.pages import events_messages, rows_pages
+from dinemic_transport.wire import decode_untrusted, encode
 
 FP = b"f" * 16
 ID = b"i" * 32

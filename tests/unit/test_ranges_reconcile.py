@@ -10,7 +10,8 @@ import pytest
 from dinemic_engine.limits import FRAME_BYTES_MAX, RECONCILE_ROUNDS_MAX
 from dinemic_engine.ranges import HIGHEST, LOWEST, Key, successor
 from dinemic_engine.reconcile import Gap, Reconciler, Segment, answer_untrusted
-from dinemic_transport.messages import Answer, Ask, encode
+from dinemic_transport.messages import Answer, Ask
+from dinemic_transport.wire import encode
 from support.dict_replica import MODEL, KeySet
 
 

@@ -7,10 +7,11 @@ import pytest
 import trio
 
 from dinemic_engine.errors import StoreError, UsageError
-from dinemic_transport.messages import Bye, Events, Hello, cluster_hash, decode_untrusted, encode
+from dinemic_transport.messages import Bye, Events, Hello, cluster_hash
 from dinemic_transport.peers import BACKOFF_SECONDS, BAN_SECONDS
 from dinemic_transport.runner import ANNOUNCED_EVENTS_MAX, CLOSE_SECONDS, Runner
 from dinemic_transport.session import HELLO_SECONDS, SILENCE_SECONDS
+from dinemic_transport.wire import decode_untrusted, encode
 from support.cluster import CLUSTER, Host, cluster, inline, run, until
 from support.dict_replica import BAD_BYTES, MODEL, DictReplica, made_event, made_events
 from support.memory_link import MemoryNetwork

@@ -10,15 +10,9 @@ import trio
 
 from dinemic_transport.exchange import HINTS_MAX
 from dinemic_transport.link import Link
-from dinemic_transport.messages import (
-    Hello,
-    Neighbour,
-    Peers,
-    cluster_hash,
-    decode_untrusted,
-    encode,
-)
+from dinemic_transport.messages import Hello, Neighbour, Peers, cluster_hash
 from dinemic_transport.peers import CLAIM_FAILURES_MAX, CLAIMS_PER_PEER_MAX
+from dinemic_transport.wire import decode_untrusted, encode
 from support.cluster import CLUSTER, Host, run, until
 from support.dict_replica import DictReplica, made_event
 from support.memory_link import MemoryNetwork, MemoryTransport

@@ -257,6 +257,7 @@ def test_after_prepare_launch_may_still_say_what_the_network_needs(tmp_path: Pat
 
 
 def test_shutdown_stops_traffic_and_launch_works_again(tmp_path: Path) -> None:
+    before = set(threading.enumerate())
     node = dinemic.launch(tmp_path, **QUIET)
     assert node.network is not None
     host, port = node.network.addresses[0].split(":")
@@ -264,7 +265,8 @@ def test_shutdown_stops_traffic_and_launch_works_again(tmp_path: Path) -> None:
     dinemic.shutdown()
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((host, int(port)), timeout=5).close()
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("dinemic")]
+    left = set(threading.enumerate()) - before
+    assert not [thread for thread in left if thread.name.startswith("dinemic")]
     again = dinemic.launch(tmp_path, **QUIET)
     assert again is not node
     assert again.network is not None

@@ -16,11 +16,11 @@ from dinemic_transport.messages import (
     Ping,
     Summary,
     Want,
-    encode,
 )
 from dinemic_transport.queues import NEWS_BYTES_MAX
 from dinemic_transport.rows import GRACE_SECONDS, RETRY_SECONDS
 from dinemic_transport.session import PING_SECONDS, PROBE_SECONDS, RECHECK_SECONDS, State
+from dinemic_transport.wire import encode
 from support.dict_replica import MODEL, DictReplica, identify, made_event, made_events
 from support.session_pair import Pair
 

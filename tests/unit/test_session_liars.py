@@ -7,12 +7,15 @@ import pytest
 from dinemic_engine.limits import EVENT_BYTES_MAX
 from dinemic_engine.ranges import HIGHEST
 from dinemic_engine.reconcile import RangeRefused, Segment
+from dinemic_transport.driver import REQUEST_SECONDS
 from dinemic_transport.jobs import summarise
 from dinemic_transport.messages import (
     PART_BYTES,
     Answer,
     Ask,
     Bye,
+    Confirm,
+    Dispute,
     Events,
     Got,
     Hello,
@@ -31,7 +34,6 @@ from dinemic_transport.queues import INBOX_BYTES_MAX, OUTBOX_BYTES_MAX
 from dinemic_transport.rows import MODELS_MAX
 from dinemic_transport.session import (
     HELLO_SECONDS,
-    REQUEST_SECONDS,
     REQUESTS_MAX,
     SILENCE_SECONDS,
     State,
@@ -103,6 +105,8 @@ OPEN_ONLY: list[Message] = [
     Ping(),
     Pong(),
     Peers(7000),
+    Dispute(MODEL, (5, ID), True, (FP, FP)),
+    Confirm(MODEL, True),
 ]
 
 

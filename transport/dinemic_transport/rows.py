@@ -130,6 +130,7 @@ class Rows:
         self._entries: dict[str, _Entry] = {}
         self._foreign = 0
         """Models the peer was the first to name."""
+        self._alarms: list[Divergence] = []
 
     @property
     def all_equal(self) -> bool:
@@ -245,8 +246,15 @@ class Rows:
     def diverge(self, found: Divergence) -> bool:
         """Raise the alarm about a model; whether none was on."""
         entry = self._entry(found.model)
+        if entry.divergence is None:
+            self._alarms.append(found)
         was, entry.divergence = entry.divergence, found
         return was is None
+
+    def take_alarms(self) -> list[Divergence]:
+        """The alarms that were raised, once each."""
+        alarms, self._alarms = self._alarms, []
+        return alarms
 
     def _again(self, entry: _Entry, now: float) -> None:
         if entry.lost:

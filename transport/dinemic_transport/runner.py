@@ -38,11 +38,12 @@ from dinemic_transport.exchange import Exchange
 from dinemic_transport.gossip import Gossip
 from dinemic_transport.jobs import summarise
 from dinemic_transport.link import Discovery, Link, Transport
-from dinemic_transport.messages import check_models, cluster_hash, encode
+from dinemic_transport.messages import check_models, cluster_hash
 from dinemic_transport.peers import Dial, Peers
 from dinemic_transport.replica import Replica
 from dinemic_transport.session import Session, State, event_id_untrusted
 from dinemic_transport.status import NetworkStatus, PeerStatus
+from dinemic_transport.wire import encode
 
 JOB_THREADS: Final = 4
 """The replica judges one batch at a time anyway; more threads only read beside it."""

@@ -32,21 +32,14 @@ from typing import Final
 
 from dinemic_engine.errors import InvalidEvent, TransportError
 from dinemic_engine.event import open_envelope_untrusted
-from dinemic_engine.reconcile import Settled
-from dinemic_transport.catchup import Catchup
-from dinemic_transport.comparison import Comparison
+from dinemic_transport.driver import Driver, Offer
 from dinemic_transport.jobs import (
     BATCH_BYTES,
     AnswerJob,
-    AskJob,
-    Checked,
-    CheckJob,
     DisputeJob,
     IngestJob,
     Job,
-    LearnJob,
     Loaded,
-    OfferJob,
     Outcome,
     ServeJob,
 )
@@ -68,23 +61,20 @@ from dinemic_transport.messages import (
     Row,
     Summary,
     Want,
-    decode_untrusted,
 )
 from dinemic_transport.pages import rows_pages
 from dinemic_transport.peers import Score
 from dinemic_transport.queues import Inbox, Outbox, Recent
 from dinemic_transport.replica import Ingested
-from dinemic_transport.rows import GRACE_SECONDS, Divergence, Due, ModelStatus, Rows
+from dinemic_transport.rows import GRACE_SECONDS, Divergence, ModelStatus, Rows
 from dinemic_transport.status import Counters
+from dinemic_transport.wire import decode_untrusted
 
 HELLO_SECONDS: Final = 10.0
 PING_SECONDS: Final = 20.0
 SILENCE_SECONDS: Final = 60.0
 PROBE_SECONDS: Final = 5.0
 """How long a peer that may be gone has to answer when a new link to it has turned up."""
-
-REQUEST_SECONDS: Final = 300.0
-"""How long a request may bring nothing: far above what slow listeners of the peer may take."""
 
 RECHECK_SECONDS: Final = (30.0, 300.0)
 """All rows are said again after 30 s +- 50 %, at growing intervals while they are equal."""
@@ -166,19 +156,17 @@ class Session:
         self._inbox = Inbox()
         self._requests: deque[Job] = deque()
         self._job: Job | None = None
-        self._due: Due | None = None
-        """What the drive under way is about."""
-        self._drive: Catchup | Comparison | None = None
-        self._drive_until = math.inf
+        self._driver = Driver(self._rows, self._count)
         self._offered = Got(0, 0)
         """What has become so far of the events the peer offers."""
         self._told: Peers | None = None
-        self._alarms: list[Divergence] = []
         self._heard_at = self._spoke_at = now
         self._greet_until = now + HELLO_SECONDS
         self._probe_until = math.inf
         self._recheck_at = math.inf
         self._recheck_pause = RECHECK_SECONDS[0]
+        self._recheck_catchups = 0
+        """How many there had been when the last recheck was planned."""
         self._recheck = False
 
     # -- what it says about itself --
@@ -196,7 +184,7 @@ class Session:
         """
         return (
             self.state is State.OPEN
-            and self._drive is None
+            and not self._driver.is_busy
             and not self._inbox
             and not isinstance(self._job, IngestJob)
             and self._rows.all_equal
@@ -205,7 +193,7 @@ class Session:
     @property
     def catching_up(self) -> str | None:
         """The model a catch-up driven from here is under way for."""
-        return self._drive.model if isinstance(self._drive, Catchup) else None
+        return self._driver.catching_up
 
     def shares(self, model: str) -> bool:
         """Whether both sides want `model`: only then may its events travel here."""
@@ -225,9 +213,8 @@ class Session:
         return min(
             silent,
             self._spoke_at + PING_SECONDS,
-            self._drive_until,
+            self._driver.deadline(),
             math.inf if self._recheck else self._recheck_at,
-            self._rows.deadline() if self._drive is None else math.inf,
         )
 
     # -- output --
@@ -259,8 +246,7 @@ class Session:
 
     def take_alarms(self) -> list[Divergence]:
         """What the peer was found to judge differently, once each."""
-        alarms, self._alarms = self._alarms, []
-        return alarms
+        return self._rows.take_alarms()
 
     # -- input: our side --
 
@@ -338,7 +324,7 @@ class Session:
             return
         self.state = State.CLOSED
         self.reason = reason
-        self._drive = None
+        self._driver.stop()
         self._outbox.clear()
         self._inbox.clear()
         self._requests.clear()
@@ -352,14 +338,14 @@ class Session:
         elif self.state is not State.OPEN:
             if now >= self._greet_until:
                 self.close("no greeting in time")
-        elif now >= self._drive_until:
+        elif now >= self._driver.until:
             self._refuse("a request was not answered in time")
         else:
             if now >= self._spoke_at + PING_SECONDS:
                 self._spoke_at = now
                 self._send(Ping())
             self._recheck = self._recheck or now >= self._recheck_at
-            self._start_drive(now)
+            self._driver.start(now)
 
     # -- input: a finished job --
 
@@ -378,30 +364,15 @@ class Session:
                 self._send_events(job.ticket, job.model, outcome.events)
             case DisputeJob(said), Confirm(confirmed=confirmed):
                 self._send(outcome)
-                if confirmed:
-                    self._alarm(Divergence(said.model, said.key[1], not said.effective))
+                found = Divergence(said.model, said.key[1], effective_here=not said.effective)
+                if confirmed and self._rows.diverge(found):
+                    self._count(divergences=1)
             case _:
-                self._progress(now)
-                self._driven(job, outcome)
-
-    def _driven(self, job: Job, outcome: Outcome) -> None:
-        """A job of the drive is done."""
-        match self._drive, job, outcome:
-            case Catchup() | Comparison() as drive, AskJob(), tuple():
-                question = drive.asked(outcome)
-                if question is not None:
-                    self._send(question)
-            case Catchup() | Comparison() as drive, LearnJob(), Settled():
-                drive.learned(outcome)
-            case Catchup() as drive, OfferJob(), Loaded():
-                ticket = drive.offer(outcome)
-                if ticket is not None:
-                    self._send_events(-ticket, drive.model, outcome.events)
-            case Comparison() as drive, CheckJob(), Checked():
-                drive.checked(outcome)
-            case drive, _, _:
-                name = type(drive).__name__
-                raise AssertionError(f"{type(outcome).__name__} of a {type(job).__name__}, {name}")
+                step = self._driver.completed(job, outcome, now)
+                if isinstance(step, Offer):
+                    self._send_events(-step.ticket, step.model, step.events)
+                elif step is not None:
+                    self._send(step)
 
     def failed(self, error: TransportError) -> None:
         """The job that was handed out found the peer's message against the rules."""
@@ -449,18 +420,11 @@ class Session:
             case Want(ticket, model, ids):
                 self._queue(ServeJob(ticket, self._shared(model), ids))
             case Answer():
-                if self._drive is None:
-                    raise TransportError("an answer to nothing asked")
-                self._requests.append(self._drive.answered_untrusted(message))
-                self._progress(now)
-            case Got(ticket, admitted, known):
-                self._catchup().got_untrusted(ticket, admitted, known)
-                self._progress(now)
+                self._requests.append(self._driver.answered_untrusted(message, now))
+            case Got():
+                self._driver.got_untrusted(message, now)
             case Confirm():
-                if not isinstance(self._drive, Comparison):
-                    raise TransportError("a confirmation of nothing disputed")
-                self._drive.confirmed_untrusted(message)
-                self._progress(now)
+                self._driver.confirmed_untrusted(message, now)
             case Events(events=events, last=last):
                 self._inbox.check_whole_untrusted()
                 self._take_events(message, events, now, last=last)
@@ -504,7 +468,7 @@ class Session:
     ) -> None:
         """Check what came against what was asked for, and put it in line for the node."""
         ticket, model = message.ticket, self._shared(message.model)
-        window = self._catchup().window_untrusted(ticket, model) if ticket > 0 else None
+        window = self._driver.window_untrusted(ticket, model, now) if ticket > 0 else None
         accepted: list[bytes] = []
         for raw in events:
             try:
@@ -523,7 +487,6 @@ class Session:
             return
         if window is not None:
             window.last_arrived = last
-            self._progress(now)
         self._count(received=len(events))
         if not self._inbox.put(ticket, model, accepted, last=last):
             if ticket:
@@ -549,12 +512,9 @@ class Session:
             if job.last and self.state is State.OPEN:
                 self._send(self._offered)
                 self._offered = Got(0, 0)
-        elif job.ticket > 0 and isinstance(self._drive, Catchup):
-            self._drive.ingested(outcome, len(job.events))
-            self._progress(now)
-            if job.last:
-                for _ in range(self._drive.fetched()):
-                    self._punish(Score.UNDELIVERED, now, "named and not delivered")
+        elif job.ticket > 0:
+            for _ in range(self._driver.ingested(job, outcome, now)):
+                self._punish(Score.UNDELIVERED, now, "named and not delivered")
 
     def _punish(self, points: float, now: float, reason: str) -> None:
         if self.score.punish(points, now):
@@ -568,66 +528,21 @@ class Session:
 
     def _compare(self, now: float, grace: float = GRACE_SECONDS) -> None:
         self._rows.compare(now, grace)
-        self._start_drive(now)
-
-    def _start_drive(self, now: float) -> None:
-        due = self._rows.take_due(now) if self._drive is None else None
-        if due is not None and due.judged:
-            self._start_comparison(due, now)
-        elif due is not None:
-            self._due, self._drive = due, Catchup(due.mine.model)
-            self._progress(now)
-            self._recheck_pause = RECHECK_SECONDS[0]
-            self._count(catchups=1)
-
-    def _start_comparison(self, due: Due, now: float) -> None:
-        self._due, self._drive = due, Comparison(due.mine, due.theirs)
-        self._progress(now)
-        self._count(comparisons=1)
+        self._driver.start(now)
 
     def _advance(self, now: float) -> Job | None:
         """Take the drive a step on: send its next request, or hand out its next job."""
-        while self._drive is not None:
-            step = self._drive.advance()
-            if isinstance(step, Want | Dispute):
-                self._send(step)
-                self._progress(now)
-            elif self._drive.done:
-                self._end_drive(self._drive, now)
-            else:
-                return step
+        step = self._driver.advance(now)
+        if not isinstance(step, Want | Dispute):
+            return step
+        self._send(step)
         return None
-
-    def _end_drive(self, drive: Catchup | Comparison, now: float) -> None:
-        """See what it was good for, and go on with the next."""
-        due, self._drive, self._drive_until = self._due, None, math.inf
-        assert due is not None, "a drive begins with what is due"
-        match drive:
-            case Catchup():
-                self._rows.caught_up(drive.model, now, moved=drive.moved > 0)
-                if drive.all_known and self._rows.may_compare(drive.model, now):
-                    self._start_comparison(due, now)
-            case Comparison():
-                self._rows.compared(drive.model, now)
-                if drive.found is not None:
-                    self._alarm(drive.found)
-        self._start_drive(now)
-
-    def _alarm(self, found: Divergence) -> None:
-        if self._rows.diverge(found):
-            self._count(divergences=1)
-            self._alarms.append(found)
-
-    def _catchup(self) -> Catchup:
-        if not isinstance(self._drive, Catchup):
-            raise TransportError("an answer to nothing asked")
-        return self._drive
-
-    def _progress(self, now: float) -> None:
-        self._drive_until = now + REQUEST_SECONDS
 
     def _plan_recheck(self, now: float) -> None:
         """All rows again in a while: it costs little and finds what nothing else did."""
+        if self.counters.catchups != self._recheck_catchups:
+            self._recheck_catchups = self.counters.catchups
+            self._recheck_pause = RECHECK_SECONDS[0]
         self._recheck_at = now + self._recheck_pause * (0.5 + self._rand())
         if self._rows.all_equal:
             self._recheck_pause = min(2 * self._recheck_pause, RECHECK_SECONDS[1])

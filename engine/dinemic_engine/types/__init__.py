@@ -39,7 +39,7 @@ from dinemic_engine.types import counter, mapping, members, register, sequence
 from dinemic_engine.types.change import Change, Question
 from dinemic_engine.types.last_write import Before
 
-__all__ = ["Change", "FieldType", "digest_items", "type_of"]
+__all__ = ["Change", "FieldType", "digest_items", "take", "type_of"]
 
 
 class FieldType(Protocol):
@@ -105,6 +105,25 @@ _TYPES: Final[dict[type, FieldType]] = {
 def type_of(op: Edit) -> FieldType:
     """The data type an op is of."""
     return _TYPES[type(op)]
+
+
+def take(
+    rows: Overlay,
+    place: Place,
+    event: Event,
+    index: int,
+    op: Edit,
+    seen: list[Change] | None,
+    *,
+    authorized: bool,
+) -> None:
+    """Keep an op that takes effect at once, as nearly every op does: `keep`, then `advance`."""
+    if type(op) is ListInsert:
+        sequence.insert(rows, place, event, index, op, seen, authorized=authorized)
+        return
+    kind = _TYPES[type(op)]
+    kind.keep(rows, place, event, index, op)
+    kind.advance(rows, place, event, index, op, seen, authorized=authorized)
 
 
 def digest_items(rows: Readable, no: int) -> Iterator[Value]:

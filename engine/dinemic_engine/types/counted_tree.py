@@ -93,7 +93,11 @@ class Piece(NamedTuple):
 
     def pack(self) -> bytes:
         """An entry of a leaf."""
-        return _RECORD.pack(*self)
+        return pack_piece(*self)
+
+
+pack_piece: Final = _RECORD.pack
+"""As `Piece.pack`, of the same four."""
 
 
 class Spot(NamedTuple):
@@ -293,12 +297,17 @@ def _count(rows: Overlay, nodes: bytes, number: int, value: bytes, delta: int) -
 
 
 def splice(
-    rows: Overlay, nodes: bytes, spot: Spot | None, drop: int, fresh: Sequence[bytes]
+    rows: Overlay,
+    nodes: bytes,
+    spot: Spot | None,
+    drop: int,
+    fresh: Sequence[bytes],
+    delta: int = 0,
 ) -> dict[bytes, int]:
     """Put packed pieces in the place of `drop` pieces from a spot on; None is a list of nothing.
 
-    As many must live in the one as in the other. The answer is where pieces now lie that do not lie
-    in `spot.leaf`, by their ids: new ones, and old ones that had to move.
+    `delta` more elements live in the one than in the other. The answer is where pieces now lie that
+    do not lie in `spot.leaf`, by their ids: new ones, and old ones that had to move.
     """
     if spot is None:
         rows.rows[nodes] = _HEAD.pack(0, 1, 0)
@@ -308,7 +317,9 @@ def splice(
     old = node(rows, nodes, spot.leaf)
     at = _START + spot.slot * _RECORD_BYTES
     after = old[at + drop * _RECORD_BYTES :]
-    value = rows.rows[key] = old[:at] + b"".join(fresh) + after
+    value = rows.rows[key] = b"".join([old[:at], *fresh, after])
+    if delta:
+        _count(rows, nodes, spot.leaf, value, delta)
     if len(value) <= _START + WIDTH * _RECORD_BYTES:
         return {}
     records = [record for (record,) in _ONE_RECORD.iter_unpack(value[_START:])]

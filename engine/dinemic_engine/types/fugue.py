@@ -110,7 +110,7 @@ def check_insert(
     Raises:
         BrokenChain: no node ever admits the event.
     """
-    if next(at for at, each in enumerate(event.ops) if type(each) is ListInsert) == index:
+    if len(event.ops) > 1 and index == _first(event):
         _check_one_child_each(event)
     if op.parent is None:
         side = _Side(ROOT, right=True)
@@ -121,14 +121,20 @@ def check_insert(
             raise BrokenChain(Reason.TARGET, "the run goes on to the right of that element")
         if not op.parent.event:
             return  # a run of this very event: only its ops can have put a child there
-        run = runs.target_run(rows, place, op.parent)
-        side = _Side(runs.pack_element(run, op.parent.at), op.right)
-        _, piece = runs.locate(rows, keys, run, op.parent.at)
-        taken = _is_taken(piece, op.parent.at, right=op.right)
+        run, at = runs.target_run(rows, place, op.parent), op.parent.at
+        if not op.right and not runs.begins_piece(rows, keys, run, at):
+            return  # something to the left of an element cuts a piece before it
+        side = _Side(runs.pack_element(run, at), op.right)
+        taken = _is_taken(runs.locate(rows, keys, run, at)[1], at, right=op.right)
     if taken and any(
         log.covers(rows, place, *runs.place_in(child)) for child in children(rows, keys, side)
     ):
         raise BrokenChain(Reason.TARGET, "a second child on a side where its author saw one")
+
+
+def _first(event: Event) -> int:
+    """The index of the first LIST_INSERT of an event that has one."""
+    return next(at for at, each in enumerate(event.ops) if type(each) is ListInsert)
 
 
 def _check_one_child_each(event: Event) -> None:
@@ -149,14 +155,18 @@ def _is_taken(piece: Piece, at: int, *, right: bool) -> bool:
 
 
 def place_run(
-    rows: Overlay, keys: Keys, place: Place, event: Event, index: int, op: ListInsert
+    rows: Overlay, keys: Keys, place: Place, event: Event, index: int, op: ListInsert, flags: int
 ) -> None:
-    """Put the run of a LIST_INSERT where it belongs; none of it lives yet."""
-    run = runs.run_of(place, index)
-    fresh = [
-        Piece(runs.pack_element(run, low), min(BLOCK, op.count - low), 0, 0).pack()
-        for low in range(0, op.count, BLOCK)
-    ]
+    """Put the run of a LIST_INSERT where it belongs.
+
+    `flags` of `counted_tree` are those of its effect; with 0 it has none, and nothing of it lives.
+    """
+    run, count = runs.run_of(place, index), op.count
+    fresh: list[bytes] = []
+    for low in range(0, count, BLOCK):
+        length = min(BLOCK, count - low)
+        name = runs.pack_element(run, low)
+        fresh.append(counted_tree.pack_piece(name, length, length if flags else 0, flags))
     drop = 0
     if op.parent is None:
         side = _Side(ROOT, right=True)
@@ -170,15 +180,16 @@ def place_run(
         if taken:
             spot = Spot(spot.leaf, spot.slot + op.right)
         else:
-            fresh, drop = _beside(rows, keys, spot, piece, op.parent.at, op.right, fresh), 1
+            fresh, drop = _beside(rows, keys, spot.leaf, piece, at, op.right, fresh), 1
     if taken:
         assert spot is not None, "a list in which something has a child holds something"
         spot = _among_siblings(rows, keys, side, event.id + run, spot)
     leaf = 0 if spot is None else spot.leaf
     blocks = runs.new_blocks(op, side.element, leaf, draft=place.chain == runs.DRAFT_CHAIN)
     for number, block in enumerate(blocks):
-        rows.rows[runs.block_key(keys, run, number)] = block.pack()
-    moved = counted_tree.splice(rows, keys.nodes, spot, drop, fresh)
+        rows.rows[runs.block_key(keys, run, number)] = block
+    delta = count if flags else 0
+    moved = counted_tree.splice(rows, keys.nodes, spot, drop, fresh, delta)
     if moved:
         runs.move(rows, keys, moved)
 
@@ -186,29 +197,29 @@ def place_run(
 def _beside(
     rows: Overlay,
     keys: Keys,
-    spot: Spot,
+    leaf: int,
     piece: Piece,
     at: int,
     right: bool,
     fresh: list[bytes],
 ) -> list[bytes]:
-    """What comes in the place of a piece when its element `at` gets its first child on a side.
+    """What comes in the place of a piece in `leaf` when its element `at` gets a first child.
 
     Left of an element in its middle the piece is cut, and its block told so.
     """
+    pack = counted_tree.pack_piece
     if right:
-        return [piece._replace(flags=piece.flags | RIGHT).pack(), *fresh]
+        name, length, live, flags = piece
+        return [pack(name, length, live, flags | RIGHT), *fresh]
     if at == piece.first:
-        return [*fresh, piece._replace(flags=piece.flags | LEFT).pack()]
-    block = runs.block_of(rows, keys, piece.run, at)
-    lower, upper = runs.halves(block, piece, at)
-    pieces = tuple(sorted([*block.pieces, (at % BLOCK, spot.leaf)]))
-    key = runs.block_key(keys, piece.run, at // BLOCK)
-    rows.rows[key] = block._replace(pieces=pieces).pack()
+        name, length, live, flags = piece
+        return [*fresh, pack(name, length, live, flags | LEFT)]
+    lower, upper = runs.cut(rows, keys, piece, leaf, at)
+    flags = piece.flags
     return [
-        lower._replace(flags=piece.flags & ~RIGHT).pack(),
+        pack(lower.id, lower.length, lower.live, flags & ~RIGHT),
         *fresh,
-        upper._replace(flags=piece.flags | LEFT).pack(),
+        pack(upper.id, upper.length, upper.live, flags | LEFT),
     ]
 
 

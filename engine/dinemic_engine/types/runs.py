@@ -25,6 +25,7 @@ Row of a block (keyspace ``b``):
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from struct import Struct
@@ -165,6 +166,8 @@ WRITTEN: Final = 4
 
 _BLOCK: Final = Struct(">BI16sQBB")
 _PAIR: Final = Struct(">BI")
+_WHOLE: Final = Struct(_BLOCK.format + _PAIR.format[1:])
+"""A block in one piece."""
 _LEAF_AT: Final = _BLOCK.size + 1
 _NUMBERS: Final = [number.to_bytes(2, "big") for number in range(RUN_MAX // BLOCK)]
 _DELETED_AT: Final = _BLOCK.size - 10
@@ -222,10 +225,7 @@ def block_key(keys: Keys, run: bytes, number: int) -> bytes:
 
 def size_of(rows: Readable, keys: Keys, run: bytes) -> int:
     """How many elements a run has."""
-    value = rows.get(block_key(keys, run, 0))
-    if value is None:
-        raise StoreCorrupt("a run of a list is not there")
-    return size_in(value)
+    return size_in(_row(rows, keys, run, 0))
 
 
 def block_of(rows: Readable, keys: Keys, run: bytes, at: int) -> Block:
@@ -234,34 +234,71 @@ def block_of(rows: Readable, keys: Keys, run: bytes, at: int) -> Block:
     Raises:
         StoreCorrupt: something leads to it, and it is not there.
     """
+    return unpack_block(_row(rows, keys, run, at))
+
+
+def _piece_in(value: bytes, at: int) -> tuple[int, int]:
+    """(first element in the block, leaf) of the piece with element `at`, from a block's row."""
+    pieces = value[_PIECES_AT]
+    if pieces == 1:
+        return 0, _U32.unpack_from(value, _LEAF_AT)[0]
+    number = bisect_right(_firsts(value, pieces), at % BLOCK) - 1
+    first, leaf = _PAIR.unpack_from(value, _BLOCK.size + number * _PAIR.size)
+    return first, leaf
+
+
+def _firsts(value: bytes, pieces: int) -> bytes:
+    """The first elements of the pieces of a block, from its row."""
+    return value[_BLOCK.size : _BLOCK.size + pieces * _PAIR.size : _PAIR.size]
+
+
+def _row(rows: Readable, keys: Keys, run: bytes, at: int) -> bytes:
     value = rows.get(block_key(keys, run, at // BLOCK))
     if value is None:
         raise StoreCorrupt("a run of a list is not there")
-    return unpack_block(value)
+    return value
 
 
-def piece_of(block: Block, run: bytes, at: int) -> tuple[bytes, int]:
-    """The id of the piece that holds element `at`, which is in `block`, and its leaf."""
-    found = block.pieces[0]
-    for pair in block.pieces:
-        if pair[0] > at % BLOCK:
-            break
-        found = pair
-    return pack_element(run, at - at % BLOCK + found[0]), found[1]
+def begins_piece(rows: Readable, keys: Keys, run: bytes, at: int) -> bool:
+    """Whether element `at` of a run is the first of its piece."""
+    value = _row(rows, keys, run, at)
+    return at % BLOCK in _firsts(value, value[_PIECES_AT])
 
 
 def locate(rows: Readable, keys: Keys, run: bytes, at: int) -> tuple[Spot, Piece]:
     """Where the piece with element `at` of a run lies."""
-    value = rows.get(block_key(keys, run, at // BLOCK))
-    if value is None:
-        raise StoreCorrupt("a run of a list is not there")
-    if value[_PIECES_AT] == 1:
-        piece, number = _ELEMENT.pack(run, at - at % BLOCK), _U32.unpack_from(value, _LEAF_AT)[0]
-    else:
-        piece, number = piece_of(unpack_block(value), run, at)
+    first, number = _piece_in(_row(rows, keys, run, at), at)
     leaf = counted_tree.node(rows, keys.nodes, number)
-    slot = counted_tree.slot_of(leaf, piece)
+    slot = counted_tree.slot_of(leaf, _ELEMENT.pack(run, at - at % BLOCK + first))
     return Spot(number, slot), counted_tree.piece_in(leaf, slot)
+
+
+def cut(rows: Overlay, keys: Keys, piece: Piece, leaf: int, at: int) -> tuple[Piece, Piece]:
+    """A piece in two, the second from element `at` on; their block knows of both."""
+    run, first = piece.run, piece.first
+    key = block_key(keys, run, at // BLOCK)
+    value = _row(rows, keys, run, at)
+    pieces = value[_PIECES_AT]
+    number = bisect_right(_firsts(value, pieces), at % BLOCK)
+    behind = _BLOCK.size + number * _PAIR.size
+    rows.rows[key] = b"%b%c%b%b%b" % (
+        value[:_PIECES_AT],
+        pieces + 1,
+        value[_PIECES_AT + 1 : behind],
+        _PAIR.pack(at % BLOCK, leaf),
+        value[behind:],
+    )
+    length = at - first
+    live = length
+    if piece.live < piece.length:
+        deleted = int.from_bytes(value[_DELETED_AT:_PIECES_AT], "big")
+        live = (bits(first % BLOCK, length) & ~deleted).bit_count() if piece.live else 0
+    return (
+        Piece(piece.id, length, live, piece.flags),
+        Piece(
+            _ELEMENT.pack(run, at), piece.length - length, piece.live - live, piece.flags
+        ),
+    )
 
 
 def lone_leaf(value: bytes) -> int | None:
@@ -280,21 +317,20 @@ def lone_leaf(value: bytes) -> int | None:
 
 def move(rows: Overlay, keys: Keys, moved: dict[bytes, int]) -> None:
     """Write into the blocks in which leaves pieces lie now."""
+    changed: dict[bytes, bytearray] = {}
     for piece, number in moved.items():
         run, first = unpack_element(piece)
         key = block_key(keys, run, first // BLOCK)
-        value = rows.get(key)
+        value = changed.get(key)
         if value is None:
-            raise StoreCorrupt("a run of a list is not there")
-        if value[_PIECES_AT] == 1:
-            at = _LEAF_AT
-            rows.rows[key] = b"%b%b%b" % (value[:at], keyspace.pack_u32(number), value[at + 4 :])
-            continue
-        block = unpack_block(value)
-        pieces = tuple(
-            [(low, number if low == first % BLOCK else leaf) for low, leaf in block.pieces]
-        )
-        rows.rows[key] = block._replace(pieces=pieces).pack()
+            value = changed[key] = bytearray(_row(rows, keys, run, first))
+        at = _BLOCK.size
+        if (pieces := value[_PIECES_AT]) > 1:
+            firsts = value[at : at + pieces * _PAIR.size : _PAIR.size]
+            at += firsts.index(first % BLOCK) * _PAIR.size
+        _U32.pack_into(value, at + 1, number)
+    for key, value in changed.items():
+        rows.rows[key] = bytes(value)
 
 
 def bits(low: int, length: int) -> int:
@@ -309,18 +345,6 @@ def alive_in(block: Block, piece: Piece) -> int:
     return bits(piece.first % BLOCK, piece.length) & ~block.deleted
 
 
-def halves(block: Block, piece: Piece, at: int) -> tuple[Piece, Piece]:
-    """A piece cut before element `at`."""
-    length = at - piece.first
-    alive = alive_in(block, piece) & bits(piece.first % BLOCK, length)
-    live = alive.bit_count()
-    lower = piece._replace(length=length, live=live)
-    upper = Piece(
-        pack_element(piece.run, at), piece.length - length, piece.live - live, piece.flags
-    )
-    return lower, upper
-
-
 def ones(mask: int) -> Iterator[int]:
     """The positions of the bits that are set, ascending."""
     while mask:
@@ -332,8 +356,8 @@ def ones(mask: int) -> Iterator[int]:
 # -- values ---------------------------------------------------------------------------------------
 
 
-def new_blocks(op: ListInsert, parent: bytes, leaf: int, *, draft: bool) -> Iterator[Block]:
-    """The blocks of a run that is inserted, every piece of it in `leaf`, nothing deleted."""
+def new_blocks(op: ListInsert, parent: bytes, leaf: int, *, draft: bool) -> Iterator[bytes]:
+    """The rows of the blocks of a run that is inserted, all of it in `leaf`, nothing deleted."""
     flags, sealed = 0, b""
     if isinstance(op.values, Sealed):
         flags, sealed = SEALED, canonical.encode(op.values)
@@ -345,7 +369,7 @@ def new_blocks(op: ListInsert, parent: bytes, leaf: int, *, draft: bool) -> Iter
             values = canonical.encode(op.values[low : low + BLOCK])
         if len(values) > _COPIED_MAX and not draft:
             own, values = own | ELSEWHERE, b""
-        yield Block(own, op.count, parent, 0, ((0, leaf),), (), values)
+        yield _WHOLE.pack(own, op.count, parent, 0, 1, 0, 0, leaf) + values
 
 
 class Reader:

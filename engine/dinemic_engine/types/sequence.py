@@ -89,13 +89,35 @@ def keep(rows: Overlay, place: Place, event: Event, index: int, op: ListEdit) ->
     """Give inserted elements their place, and note what may be written."""
     keys = runs.keys_of(place.no, stored_key(op.field))
     if isinstance(op, ListInsert):
-        fugue.place_run(rows, keys, place, event, index, op)
+        fugue.place_run(rows, keys, place, event, index, op, 0)
     elif isinstance(op, ListSet):
         run = runs.target_run(rows, place, op.element)
         block = runs.block_of(rows, keys, run, op.element.at)
         if not block.flags & WRITTEN:
             key = runs.block_key(keys, run, op.element.at // BLOCK)
             rows.rows[key] = block._replace(flags=block.flags | WRITTEN).pack()
+
+
+def insert(
+    rows: Overlay,
+    place: Place,
+    event: Event,
+    index: int,
+    op: ListInsert,
+    seen: list[Change] | None,
+    *,
+    authorized: bool,
+) -> None:
+    """`keep` and `advance` of a LIST_INSERT at once, which writes the nodes once."""
+    keys = runs.keys_of(place.no, stored_key(op.field))
+    flags = EFFECTIVE | AUTHORIZED if authorized else EFFECTIVE
+    fugue.place_run(rows, keys, place, event, index, op, flags)
+    if seen is not None:
+        run = runs.run_of(place, index)
+        for low in range(0, op.count, BLOCK):
+            block = runs.block_of(rows, keys, run, low)
+            comes = runs.bits(0, min(BLOCK, op.count - low))
+            _note(rows, keys, run, low, block, comes, seen, alive=True)
 
 
 def asked(
