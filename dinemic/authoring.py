@@ -298,10 +298,12 @@ class Authoring:
         value: Sealed,
         caller: ObjectId | None,
         made: tuple[bytes, int] | None = None,
+        position: int | None = None,
     ) -> Value:
         """The value inside `value`, opened with the caller's keys or the object's own (SEAL-2).
 
-        `made` is the event and op that carry it, where they are known.
+        `made` is the event and op that carry it, where they are known. With them and a `position`
+        the value is an array, and that element of it is the answer.
 
         Raises:
             Unreadable: no such keys here, or they open nothing.
@@ -310,6 +312,8 @@ class Authoring:
         if keys is None:
             who = "the object's own key is" if caller is None else "the caller's key is"
             raise Unreadable(f"{path} of {short(object_id)}... is sealed and {who} not here")
+        if made is not None and position is not None:
+            return self._sealer.open_element(object_id, path, value, position, keys, made)
         return self._sealer.open(object_id, path, value, keys, made)
 
 

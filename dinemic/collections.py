@@ -29,7 +29,7 @@ from dinemic_engine.edits import (
 from dinemic_engine.errors import InvalidEvent, Unreadable
 from dinemic_engine.limits import TARGETS_MAX
 from dinemic_engine.types import counter, mapping, members
-from dinemic_engine.view import Reading
+from dinemic_engine.view import Because, Reading
 
 
 class DDict(Bound):
@@ -104,6 +104,15 @@ class DDict(Bound):
         made = Collections(model._view.rows)
         readings = made.entry_conflicts(model._object_id, self.stored, key)
         return self._conflicts(readings, self._path(key))
+
+    def why(self, key: str) -> list[Because]:
+        """Every write of a key, the winner first, as `DModel.why` tells it of a field.
+
+        Raises:
+            UnknownObject: the object is not known here.
+        """
+        model = self._bound()
+        return model._view.why(model._object_id, self.stored, key)
 
     def __getitem__(self, key: str) -> Value:
         reading = self._reading(key)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from dinemic.node import Node
 from dinemic.sealer import Edits, Part
@@ -94,17 +94,22 @@ class Editing:
             with as_value_error():
                 opened.add(make(opened.collections))
             return
+        object_id = self._object_id
 
         def edits(rows: Readable) -> Sequence[Part]:
             shown = Collections(rows)
-            shown.need(self._object_id)
+            shown.need(object_id)
             made = make(shown)
             if not made:
                 raise _NothingToDo
             return made
 
-        with as_value_error(), suppress(_NothingToDo):
-            self._node.commit(self._object_id, edits, self._caller)
+        try:  # as in `commit`
+            self._node.commit(object_id, edits, self._caller)
+        except _NothingToDo:
+            pass
+        except InvalidEvent as error:
+            raise ValueError(str(error)) from error
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

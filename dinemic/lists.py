@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import cast, overload
+from typing import overload
 
-from dinemic.editing import as_value_error
 from dinemic.fields import Bound, Conflict
 from dinemic.sealer import Part
 from dinemic_engine import canonical
@@ -110,11 +109,13 @@ class DList(Bound):
         if opened is None:
             model._editing.edit(lambda shown: self._insertion(shown, index, values))
             return
-        with as_value_error():
+        try:  # as in `Editing.commit`
             at = _place(index, opened.length(self.field_name))
             for value in values:
                 opened.insert(self.field_name, at, value, sealed=self.is_encrypted)
                 at += 1
+        except InvalidEvent as error:
+            raise ValueError(str(error)) from error
 
     def _insertion(
         self, shown: Collections, index: int | None, values: Sequence[Value]
@@ -245,17 +246,21 @@ class DList(Bound):
         return at
 
     def _item(self, shown: Collections, index: int) -> Item:
-        item = shown.item(self._bound()._object_id, self.stored, self._at(shown, index))
-        assert item is not None, "an index inside the list"
+        at = index if index >= 0 else self._at(shown, index)
+        item = shown.item(self._bound()._object_id, self.stored, at)
+        if item is None:
+            self._at(shown, index)  # raises
+            raise AssertionError("an index inside the list")
         return item
 
     def _open(self, item: Item) -> Value:
-        value = self._opened(item.value, item.event, item.op, self.stored)
-        if item.position is None:
-            return value
-        if isinstance(value, list) and item.position < len(value):
-            return cast("list[Value]", value)[item.position]
-        raise Unreadable(f"what was sealed for {self.stored} is not what was said to be in it")
+        value = item.value
+        if item.position is None or not isinstance(value, Sealed):
+            return self._opened(value, item.event, item.op, self.stored)
+        model, made = self._bound(), (item.event, item.op)
+        return model._node.unseal(
+            model._object_id, self.stored, value, model._caller, made, item.position
+        )
 
 
 def _place(index: int | None, length: int) -> int:

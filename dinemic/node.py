@@ -34,6 +34,7 @@ from dinemic_engine.errors import (
 from dinemic_engine.ids import EventId, ObjectId, short, to_text
 from dinemic_engine.ranges import Bound, Fingerprint, Key
 from dinemic_engine.store import Snapshot, Store
+from dinemic_engine.view import View
 
 if TYPE_CHECKING:
     from dinemic.net import Network, NetworkStatus
@@ -80,7 +81,7 @@ class Node:
         self._store = store
         self._gate = Gate(store, config.durability)
         self.view: Final = self._gate.view
-        sealer = Sealer(self.view, keyring)
+        sealer = Sealer(self.view, View(self._gate.ledger.rows), keyring)
         host = NodeHost(store, self._gate, keyring, sealer)
         self.listeners: Final = Listeners(host)
         self._gate.listeners = self.listeners

@@ -224,7 +224,7 @@ def status() -> Status:
 
 
 def wait_synced(timeout: float = 30.0) -> bool:
-    """Wait until every connected peer is known to hold the same events.
+    """Wait until every connected peer is known to hold the same events and judge them alike.
 
     True when that is so; False after `timeout` seconds, or at once without a network.
     """

@@ -20,6 +20,7 @@ from itertools import islice
 from typing import Final, Literal, TypeAlias, TypeVar
 
 from dinemic.keyring import Keyring, ObjectKeys
+from dinemic.opened_runs import OpenedRuns, own_copy
 from dinemic_engine import canonical, limits, sealing
 from dinemic_engine.canonical import Sealed, Value
 from dinemic_engine.edits import Edit, sealing_path, value_in, with_sealed
@@ -69,11 +70,14 @@ Edits: TypeAlias = Sequence[Part]
 class Sealer:
     """The caller holds the node's lock while something is sealed; opening needs none."""
 
-    def __init__(self, view: View, keyring: Keyring) -> None:
+    def __init__(self, view: View, latest: View, keyring: Keyring) -> None:
+        """`latest` shows the same as `view`, faster, and is for whoever holds the lock."""
         self._view = view
+        self._latest = latest
         self._keyring = keyring
         self._made: dict[tuple[bytes, bytes], bytes] = {}
         self._opened: dict[tuple[bytes, bytes], bytes] = {}
+        self._runs = OpenedRuns()
         self._values: dict[tuple[bytes, int, bytes], bytes] = {}
         """Opened values, encoded, by event, op and reader."""
 
@@ -127,14 +131,14 @@ class Sealer:
         return [grant, *self._again(object_id, grant, signer)]
 
     def _again(self, object_id: ObjectId, grant: Grant, signer: SigningKey) -> Iterator[Epoch]:
-        _, row = self._view.need(object_id)
+        _, row = self._latest.need(object_id)
         keys = self._reader_keys(object_id, signer)
         if keys is None or grant.suite != row.suite:  # the engine says what is wrong with that
             return
         reader = {grant.signing: grant.sealing}
         room = limits.EVENT_BYTES_MAX // 2 // (SEALED_KEY_BYTES[row.suite] + _EPOCH_BYTES)
-        for commit, _ in self._view.epochs_in_force(object_id):
-            if self._view.has_epoch(object_id, grant.signing, commit):
+        for commit, _ in self._latest.epochs_in_force(object_id):
+            if self._latest.has_epoch(object_id, grant.signing, commit):
                 continue
             try:
                 epoch_key = self._key(object_id, commit, keys)
@@ -154,7 +158,7 @@ class Sealer:
         found = self._usable(object_id, signer)
         if found is not None:
             return *found, []
-        view = self._view
+        view = self._latest
         _, row = view.need(object_id)
         readers = {AuthorId(row.owner): row.sealing}
         for holder in view.holders(object_id, READ):
@@ -169,7 +173,7 @@ class Sealer:
 
     def _usable(self, object_id: ObjectId, signer: SigningKey) -> tuple[bytes, bytes] | None:
         """(commitment, key) of an epoch that serves as it is; None: there is none."""
-        view, author = self._view, AuthorId(signer.public)
+        view, author = self._latest, AuthorId(signer.public)
         newest = view.sealing(object_id)
         keys = self._reader_keys(object_id, signer)
         for commit, recipients in self._candidates(object_id, newest.commit, newest.recipients):
@@ -194,14 +198,14 @@ class Sealer:
     ) -> Iterator[tuple[bytes, bytes]]:
         """The newest epoch, which its row tells without a scan, and some before it."""
         yield commit, recipients
-        yield from islice(self._view.epochs_in_force(object_id), 1, _EPOCHS_TRIED)
+        yield from islice(self._latest.epochs_in_force(object_id), 1, _EPOCHS_TRIED)
 
     def _reader_keys(self, object_id: ObjectId, signer: SigningKey) -> ObjectKeys | None:
         """The sealing side of whoever signs: the owner's, or a reader's whose keys are here."""
         own = self._keyring.get(object_id)
         if own is not None and own.signing == signer:
             return own
-        holder = self._view.holder(object_id, AuthorId(signer.public), READ)
+        holder = self._latest.holder(object_id, AuthorId(signer.public), READ)
         return self._keyring.get(holder.subject) if holder is not None else None
 
     def open(
@@ -231,6 +235,30 @@ class Sealer:
             _remember(self._values, name, canonical.encode(opened), _VALUES_REMEMBERED)
             return opened
         return canonical.decode(spelled)
+
+    def open_element(
+        self,
+        object_id: ObjectId,
+        path: str,
+        value: Sealed,
+        position: int,
+        keys: ObjectKeys,
+        made: tuple[bytes, int],
+    ) -> Value:
+        """As `open`, of the element at a position of the array inside; the array is remembered.
+
+        Raises:
+            Unreadable: they open nothing, or there is no such element.
+        """
+        name = (*made, keys.signing.public)
+        run = self._runs.get(name)
+        if run is None:
+            opened = self.open(object_id, path, value, keys)
+            run = opened if isinstance(opened, list) else []
+            self._runs.put(name, run, len(value.ciphertext))
+        if position >= len(run):
+            raise Unreadable(f"what was sealed for {path} is not what was said to be in it")
+        return own_copy(run[position])
 
     def open_made(self, object_id: ObjectId, path: str, value: Sealed) -> Value:
         """The value inside `value`, by the key of an epoch that was made here and lately.

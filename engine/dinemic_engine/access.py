@@ -36,7 +36,7 @@ from dinemic_engine.edits import EDITS, only_edits, sealed_in
 from dinemic_engine.errors import Reason, StoreCorrupt, Unauthorized
 from dinemic_engine.event import Event
 from dinemic_engine.ids import AuthorId, EventId, ObjectId, short
-from dinemic_engine.log import covers, reach
+from dinemic_engine.log import covers, place_of, reach
 from dinemic_engine.ops import (
     ADMIN,
     READ,
@@ -374,6 +374,12 @@ def _check_epochs_used(
 
 def _is_known(rows: Readable, place: Place, commit: bytes) -> bool:
     """Whether an epoch was made in the past of `place`."""
+    value = rows.get(keyspace.sealing_key(place.no))
+    newest = None if value is None else keyspace.unpack_sealing(value)
+    if newest is not None and newest.commit == commit:  # as nearly always: saves the scan
+        made = place_of(rows, newest.id)
+        if covers(rows, place, made.chain, made.seq):
+            return True
     return any(_seen(rows, place, keyspace.epochs_prefix(place.no, commit)))
 
 

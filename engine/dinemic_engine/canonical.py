@@ -112,6 +112,13 @@ def _from_seal_form(tag: cbor2.CBORTag, _immutable: bool = False) -> Sealed:
     return Sealed(protected[_EPOCH_AT:_SALT_MARK_AT], protected[_SALT_AT:], ciphertext)
 
 
+def _from_sealed_bytes(data: bytes) -> Sealed:
+    """As `_from_seal_form` of a value that is nothing else: its layout leaves one spelling."""
+    protected = data[_PROTECTED_AT : _PROTECTED_AT + _PROTECTED_BYTES]
+    ciphertext = cbor2.loads(data[_PROTECTED_AT + _PROTECTED_BYTES + 1 :])
+    return Sealed(protected[_EPOCH_AT:_SALT_MARK_AT], protected[_SALT_AT:], ciphertext)
+
+
 # -- encode --------------------------------------------------------------------------------------
 
 _PLAIN: Final = frozenset({str, bytes, bool, type(None), Sealed})
@@ -131,6 +138,9 @@ def encode(value: Value, *, depth_max: int = DEPTH_MAX) -> bytes:
         LimitExceeded: it nests deeper than `depth_max` (a cycle does), or holds more items than an
             event has bytes.
     """
+    if type(value) is Sealed:
+        protected = _SEALED_HEAD[:_PROTECTED_AT] + protected_header(value)
+        return protected + b"\xa0" + cbor2.dumps(value.ciphertext)
     if type(value) not in _PLAIN:
         _check(value, depth_max, _ITEMS_MAX)
     try:
@@ -163,7 +173,8 @@ def _check(value: Any, depth: int, room: int) -> int:
                     raise Malformed(Reason.VALUE, f"a map key cannot be a {type(key).__name__}")
             value = value.values()
         for item in value:
-            if type(item) not in _PLAIN:
+            kind = type(item)
+            if kind not in _PLAIN and not (kind is int and INT_MIN <= item <= INT_MAX):
                 room = _check(item, depth - 1, room)
     elif kind not in _PLAIN:
         raise Malformed(Reason.VALUE, f"a value cannot be a {kind.__name__}")
@@ -185,6 +196,8 @@ def decode_untrusted(data: bytes, *, depth_max: int = DEPTH_MAX) -> Value:
         raise LimitExceeded(Reason.TOO_LARGE, f"{len(data)} bytes, {EVENT_BYTES_MAX} allowed")
     if scan_untrusted(data, 0, depth_max=depth_max) != len(data):
         raise _not_canonical("bytes after the value")
+    if data[0] == _SEALED_HEAD[0]:
+        return _from_sealed_bytes(data)
     try:
         value: Value = cbor2.loads(data, tag_hook=_from_seal_form)
     except cbor2.CBORDecodeError:  # all the scan leaves to cbor2 to refuse

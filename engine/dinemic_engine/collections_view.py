@@ -40,19 +40,26 @@ class MemberReading(NamedTuple):
 
 
 class Collections:
-    """Reads over the rows of one store."""
+    """Reads over the rows of one store. An object it once found stays found: to be used at once."""
 
     def __init__(self, rows: Readable) -> None:
         self._rows = rows
+        self._found: tuple[bytes, int] | None = None
+        """The object last found, and its local number."""
 
     def _no(self, object_id: bytes) -> int | None:
         """The local number of an object that is there."""
+        if self._found is not None and self._found[0] == object_id:
+            return self._found[1]
         value = self._rows.get(keyspace.object_key(object_id))
         if value is None:
             return None
         no = keyspace.unpack_u32(value)
         row = self._rows.get(keyspace.object_row_key(no))
-        return no if row is not None and keyspace.unpack_object(row).is_there else None
+        if row is None or not keyspace.unpack_object(row).is_there:
+            return None
+        self._found = object_id, no
+        return no
 
     def need(self, object_id: bytes) -> int:
         """The local number of an object.

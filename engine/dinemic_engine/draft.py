@@ -14,7 +14,7 @@ Values inserted one after another into a list are gathered and become one op, a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, cast
 
@@ -30,6 +30,9 @@ from dinemic_engine.store.overlay import Overlay, Readable
 from dinemic_engine.types import list_reading, take
 from dinemic_engine.types.runs import DRAFT, draft_place
 
+_REMEMBERED: Final = 8192
+"""Rows of a snapshot that are kept in memory: of lists 1 KiB each, mostly less."""
+
 
 @dataclass(slots=True)
 class _Run:
@@ -42,6 +45,29 @@ class _Run:
     values: list[Value] = field(default_factory=list)
 
 
+class _Remembered:
+    """A snapshot of which each row is read once, but for a draft that reads very many."""
+
+    def __init__(self, snapshot: Readable) -> None:
+        self._snapshot = snapshot
+        self._known: dict[bytes, bytes | None] = {}
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value at `key`, or None."""
+        value = self._known.get(key)
+        if value is None:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            value = self._known[key] = self._snapshot.get(key)
+        return value
+
+    def scan(
+        self, start: bytes, end: bytes, *, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """The rows of ``start <= key < end``."""
+        return self._snapshot.scan(start, end, reverse=reverse)
+
+
 class Draft:
     """One event in the making. Not thread-safe."""
 
@@ -52,7 +78,7 @@ class Draft:
             UnknownObject: no such object here, or it was removed.
         """
         self._snapshot = store.snapshot()
-        self._rows = Overlay(self._snapshot)
+        self._rows = Overlay(_Remembered(self._snapshot))
         value = self._rows.get(keyspace.object_key(object_id))
         row = None
         if value is not None:
@@ -109,9 +135,10 @@ class Draft:
         Raises:
             InvalidEvent: no value a list can hold; the draft is as before.
         """
-        spelled = canonical.encode([value])  # the array is a level of nesting
-        if not isinstance(value, _IMMUTABLE):
-            (value,) = cast("list[Value]", canonical.decode(spelled))
+        if type(value) is not str or not value.isascii():  # which is a value, and short to tell
+            spelled = canonical.encode([value])  # the array is a level of nesting
+            if not isinstance(value, _IMMUTABLE):
+                (value,) = cast("list[Value]", canonical.decode(spelled))
         run = self._run
         if (
             run is None

@@ -269,7 +269,7 @@ class Ledger:
             no = parents[0].no
             row = self._object(proposal, event, no)
             placement = log.place(rows, no, event, parents, row.chains)
-            trial = Overlay(rows, placement.rows)
+            trial = Overlay(rows if rows.rows else self._rows, placement.rows)
             authorized = access.judge(trial, row, event, placement.place)
             flags = AUTHORIZED if authorized else 0
             state.check_targets(trial, placement.place, event)

@@ -157,9 +157,7 @@ def take(
 ) -> None:
     """`keep_facts` and `advance` at once, of an event of edits only."""
     for index, op in enumerate(event.ops):
-        types.take(
-            rows, place, event, index, cast("Edit", op), seen, authorized=authorized
-        )
+        types.take(rows, place, event, index, cast("Edit", op), seen, authorized=authorized)
 
 
 def advance(

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from dinemic_engine import access, canonical, log, readers, state, vetoes
 from dinemic_engine.access import Granted
 from dinemic_engine.canonical import Value
-from dinemic_engine.edits import Delete, Set
+from dinemic_engine.edits import Delete, DictDelete, DictSet, Set, stored_key
 from dinemic_engine.errors import StoreCorrupt, UnknownObject
 from dinemic_engine.event import Event, open_envelope_untrusted, read_event_untrusted
 from dinemic_engine.ids import AuthorId, EventId, ObjectId, short
@@ -36,7 +36,7 @@ from dinemic_engine.store.keyspace import (
 )
 from dinemic_engine.store.memory import MemoryStore
 from dinemic_engine.store.overlay import Readable
-from dinemic_engine.types import register
+from dinemic_engine.types import mapping, register
 from dinemic_engine.vetoes import Withheld
 
 
@@ -213,17 +213,23 @@ class View:
             self._reading_at(no, *at) for at in register.conflicts(self._store, no, stored.encode())
         ]
 
-    def why(self, object_id: bytes, stored: str) -> list[Because]:
-        """Every write of a register, the winner first and void ones last, with what decided.
+    def why(self, object_id: bytes, stored: str, key: str | None = None) -> list[Because]:
+        """Every write of a register or of a dict's `key`, with what decided.
 
-        Grows with the field's history; where somebody was revoked, with the object's.
+        The winner first and void ones last. Grows with the field's history; where somebody was
+        revoked, with the object's.
         """
         no, row = self.need(object_id)
-        standing = {
-            (event, op) for _, event, op in register.conflicts(self._store, no, stored.encode())
-        }
+        named = stored.encode()
+        if key is None:
+            writes = register.writes(self._store, no, named)
+            conflicts = register.conflicts(self._store, no, named)
+        else:
+            writes = mapping.writes(self._store, no, named, key)
+            conflicts = mapping.conflicts(self._store, no, named, key)
+        standing = {(event, op) for _, event, op in conflicts}
         answers: list[Because] = []
-        for t, event_id, op in register.writes(self._store, no, stored.encode()):
+        for t, event_id, op in writes:
             reading = self._reading_at(no, t, event_id, op)
             event = log.event_at(self._store, no, t, event_id)
             if not answers:
@@ -235,7 +241,7 @@ class View:
             grant = self._grant_of(row, event)
             answers.append(Because(reading, event.author, outcome, rule, grant))
         if row.cuts or row.withheld:
-            answers += self._without_effect(no, row, stored)
+            answers += self._without_effect(no, row, stored, key)
         return answers
 
     def _grant_of(self, row: ObjectRow, event: Event) -> Granted | None:
@@ -247,12 +253,16 @@ class View:
             self._store, row, place, event.author, access.WRITERS, None, event.id
         )
 
-    def _without_effect(self, no: int, row: ObjectRow, stored: str) -> Iterator[Because]:
+    def _without_effect(
+        self, no: int, row: ObjectRow, stored: str, key: str | None
+    ) -> Iterator[Because]:
         for logged in self.history(row.id):
             event, verdict, rule = logged.event, logged.verdict, logged.rule
             if rule:
                 for index, op in enumerate(event.ops):
-                    if isinstance(op, Set | Delete) and _stored(op) == stored:
+                    if not isinstance(op, Set | Delete | DictSet | DictDelete):
+                        continue
+                    if stored_key(op) == stored and getattr(op, "key", None) == key:
                         reading = self._reading_at(no, event.t, event.id, index)
                         yield Because(reading, event.author, verdict, rule, None)
 
@@ -260,9 +270,10 @@ class View:
         event = log.event_at(self._store, no, t, event_id)
         place = log.place_of(self._store, event_id)
         written = event.ops[op]
-        value = written.value if isinstance(written, Set) else None
+        deleted = not isinstance(written, Set | DictSet)
+        value = written.value if isinstance(written, Set | DictSet) else None
         authorized = bool(place.flags & AUTHORIZED)
-        return Reading(value, not isinstance(written, Set), event.id, t, op, authorized)
+        return Reading(value, deleted, event.id, t, op, authorized)
 
     # -- access and sealing -------------------------------------------------------------------
 
@@ -376,6 +387,8 @@ class View:
     def is_since_revocations(self, object_id: bytes, commit: bytes) -> bool:
         """Whether who made an epoch knew of everybody revoked since that we know of (SEAL-3)."""
         no, row = self.need(object_id)
+        if not row.cuts:
+            return True
         made = state.made_at(self._store, row, no, commit)
         return made is None or access.knows_all_ends(self._store, row, made)
 
@@ -531,7 +544,3 @@ def load(raw: bytes) -> Event:
 def _reading(written: Written) -> Reading:
     value = canonical.decode_untrusted(written.value)
     return Reading(value, False, EventId(written.id), written.t, written.op, written.authorized)
-
-
-def _stored(op: Set | Delete) -> str:
-    return register.stored_key(op.field).decode()

@@ -34,6 +34,12 @@ def blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
 
 
+def readmes(section: str) -> list[str]:
+    """The Python blocks of a section of the README."""
+    _, _, rest = README.read_text("utf-8").partition(f"\n## {section}\n")
+    return blocks(rest.partition("\n## ")[0], "python")
+
+
 @pytest.fixture
 def on_loopback(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Processes started in the test neither listen nor look beyond this machine."""
@@ -75,7 +81,7 @@ def type_in(host: Host, typed: Iterable[tuple[str, str]]) -> str:
 def test_the_readmes_two_hosts_show_what_it_says(
     tmp_path: Path, on_loopback: pytest.MonkeyPatch
 ) -> None:
-    host_a, host_b, _, _ = blocks(README.read_text("utf-8"), "python")
+    host_a, host_b = readmes("Two minutes")
     with hosts(tmp_path, "a") as (a,):
         made = type_in(a, statements(host_a)).strip()
         address = a.run("dinemic.status().network.addresses[0]")
@@ -92,7 +98,7 @@ def test_the_readmes_two_hosts_show_what_it_says(
 
 
 def test_the_readmes_listener_listens(tmp_path: Path, on_loopback: pytest.MonkeyPatch) -> None:
-    _, _, code, _ = blocks(README.read_text("utf-8"), "python")
+    (code,) = readmes("Listeners")
     with hosts(tmp_path, "a") as (a,):
         a.run("import dinemic")
         assert type_in(a, statements(code)) == ""
@@ -102,8 +108,17 @@ def test_the_readmes_listener_listens(tmp_path: Path, on_loopback: pytest.Monkey
         assert a.run("sys.stdout.getvalue()") == "value_name: '' -> 'Bob'\n"
 
 
+def test_the_readmes_fields_do_what_it_says(
+    tmp_path: Path, on_loopback: pytest.MonkeyPatch
+) -> None:
+    (code,) = readmes("Fields")
+    with hosts(tmp_path, "a") as (a,):
+        a.run("import dinemic\ndinemic.launch()")
+        type_in(a, statements(code))
+
+
 def test_the_readmes_closed_network_opens(tmp_path: Path, on_loopback: pytest.MonkeyPatch) -> None:
-    *_, code = blocks(README.read_text("utf-8"), "python")
+    (code,) = readmes("A network of your own")
     assert code.count("0.0.0.0:7643") == 1
     with hosts(tmp_path, "a") as (a,):
         a.run("import dinemic")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,12 @@ from typing import Any
 from support.hosts import Host, hosts
 from support.relay import Relay
 
-EDITS = 1_000
+EDITS = 2_000
 RUN = 40
 SETTLE_SECONDS_MAX = 60.0
 
 # An element is called after who inserted it, and keeps that before the slash whatever it is set to.
 BAND = """
-import random
-
 class Band(dinemic.DModel):
     albums = dinemic.DList('albums')
     prices = dinemic.DDict('prices')
@@ -94,69 +93,69 @@ SHOWN = (
 )
 
 
-def all_at_once(named: dict[str, Host], code: str) -> dict[str, Any]:
-    """What each host answers to `code`, in which it may say `who` it is."""
-    for who, host in named.items():
-        host.send(code.replace("{who}", repr(who)))
-    return {who: host.receive() for who, host in named.items()}
+def at_once(three: Sequence[Host], code: str) -> list[Any]:
+    """What each host answers to `code`, in which `who` says who it is."""
+    for host in three:
+        host.send(code)
+    return [host.receive() for host in three]
 
 
-def settled(named: dict[str, Host]) -> list[dict[str, Any]]:
+def settled(three: Sequence[Host]) -> list[dict[str, Any]]:
     """What the hosts show once all show the same."""
     end = time.monotonic() + SETTLE_SECONDS_MAX
-    while len({host.digest() for host in named.values()}) > 1:
+    while len({host.digest() for host in three}) > 1:
         assert time.monotonic() < end, "the hosts did not come to the same state"
         time.sleep(0.05)
-    return list(all_at_once(named, SHOWN).values())
+    return at_once(three, SHOWN)
 
 
 def test_heavy_editing_in_a_partition_comes_to_one_state_that_has_everything(
     tmp_path: Path, rng: random.Random
 ) -> None:
-    with (
-        hosts(tmp_path, "a", "b", "c") as (a, b, c),
-        Relay(a.launch()) as to_b,
-        Relay(to_b.address) as to_c,
-    ):
-        named = {"a": a, "b": b, "c": c}
-        for host, relay in ((b, to_b), (c, to_c)):
-            host.launch(peers=[relay.address])
-        all_at_once(named, f"import contextlib\n{BAND}")
-        fans = [str(host.run("me = Fan([])\nme.get_db_id()")) for host in (b, c)]
-        a.wait(f"set({fans}) <= set(dinemic.object_list())")
-        p = a.run(f"p = Band({fans})\np.albums.append('middle')\np.get_db_id()")
-        for host in (b, c):
-            host.run(f"p = Band({p!r}, me.get_db_id())")
-            host.wait("len(p.albums) == 1")
+    with hosts(tmp_path, "a", "b", "c") as three:
+        a, *others = three
+        address = a.launch()
+        with Relay(address) as to_b, Relay(address) as to_c:
+            relays = (to_b, to_c)
+            for host, relay in zip(others, relays, strict=True):
+                host.launch(peers=[relay.address])
+            for host, who in zip(three, "abc", strict=True):
+                host.run(f"who = {who!r}\nimport contextlib, random")
+                host.run(BAND)
+            fans = [str(host.run("me = Fan([])\nme.get_db_id()")) for host in others]
+            a.wait(f"set({fans}) <= set(dinemic.object_list())")
+            p = a.run(f"p = Band({fans})\np.albums.append('middle')\np.get_db_id()")
+            for host in others:
+                host.run(f"p = Band({p!r}, me.get_db_id())")
+                host.wait("len(p.albums) == 1")
 
-        seed = rng.random()
-        plans = [all_at_once(named, f"edit(p, {{who}} + '!', {{who}} + '{seed}!', 100)")]
-        settled(named)
-        for relay in (to_c, to_b):
-            relay.sever()
-        plans.append(all_at_once(named, f"edit(p, {{who}}, {{who}} + '{seed}', {EDITS})"))
-        typed = all_at_once(named, f"type_runs(p, {{who}}, {RUN})")
-        assert len({tuple(host.run("list(p.albums)")) for host in named.values()}) == 3
-        for relay in (to_b, to_c):
-            relay.mend()
-        shown = settled(named)
+            seed = rng.random()
+            plans = at_once(three, f"edit(p, who + '!', who + '!{seed}', 100)")
+            settled(three)
+            for relay in relays:
+                relay.sever()
+            plans += at_once(three, f"edit(p, who, who + '{seed}', {EDITS})")
+            typed = at_once(three, f"type_runs(p, who, {RUN})")
+            assert len(set(map(repr, at_once(three, "list(p.albums)")))) == 3
+            for relay in relays:
+                relay.mend()
+            shown = settled(three)
 
     first = shown[0]
     assert shown == [first] * 3
-    answers = [answer for plan in plans for answer in plan.values()]
     names = [value.partition("/")[0] for value in first["albums"]]
-    expected = {"middle"}.union(*(answer["made"] for answer in answers), *typed.values())
-    expected -= {name for answer in answers for name in answer["deleted"]}
+    expected = {"middle"}.union(*(plan["made"] for plan in plans), *typed)
+    expected -= {name for plan in plans for name in plan["deleted"]}
     assert len(names) == len(set(names)) == first["length"]
     assert set(names) == expected
     where = {name: index for index, name in enumerate(names)}
-    for runs in typed.values():
+    for runs in typed:
         for start in range(0, len(runs), RUN):
             run = runs[start : start + RUN]
             assert all(where[one] + 1 == where[next_] for one, next_ in pairwise(run)), run[0]
 
-    assert first["sold"] == sum(answer["sold"] for answer in answers)
-    assert set(first["tags"]) - {"shared"} == {tag for each in answers for tag in each["tags"]}
-    mine = {key: value for each in answers for key, value in each["prices"].items()}
+    assert first["sold"] == sum(plan["sold"] for plan in plans)
+    assert set(first["tags"]) - {"shared"} == {tag for plan in plans for tag in plan["tags"]}
+    mine = {key: value for plan in plans for key, value in plan["prices"].items()}
     assert {key: first["prices"][key] for key in mine} == mine
     assert {key for key in first["prices"] if key not in mine} <= {f"shared {n}" for n in range(10)}

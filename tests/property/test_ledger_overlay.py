@@ -83,3 +83,43 @@ def test_what_was_just_written_is_not_read_from_the_store() -> None:
         assert recent.get(b"I") is None
         with pytest.raises(AssertionError):
             recent.get(b"E")
+
+
+SELDOM_KEYS = st.sampled_from([b"A1", b"A2", b"A21", b"A3", b"B"])
+SELDOM_RANGES = st.tuples(SELDOM_KEYS, SELDOM_KEYS, st.booleans())
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.dictionaries(SELDOM_KEYS, st.one_of(st.none(), st.binary(max_size=2)), max_size=2),
+            st.lists(SELDOM_RANGES, max_size=4),
+        ),
+        max_size=12,
+    ),
+    st.integers(1, 3),
+)
+def test_a_range_that_was_empty_once_is_read_as_in_the_store(
+    steps: list[tuple[dict[bytes, bytes | None], list[tuple[bytes, bytes, bool]]]], remembered: int
+) -> None:
+    with mock.patch.object(layers, "_EMPTY_REMEMBERED", remembered):
+        store = MemoryStore()
+        recent = Recent(store)
+        for written, asked in steps:
+            recent.write(written)
+            for start, end, reverse in asked:
+                found = list(recent.scan(start, end, reverse=reverse))
+                assert found == list(store.scan(start, end, reverse=reverse))
+                assert len(recent._empty) <= remembered
+
+
+def test_an_empty_range_of_rows_that_are_seldom_is_asked_for_once() -> None:
+    store = FailingStore()
+    recent = Recent(store)
+    assert list(recent.scan(b"A1", b"A2")) == []
+    with mock.patch.object(store, "scan", side_effect=AssertionError):
+        assert list(recent.scan(b"A1", b"A2")) == []
+        with pytest.raises(AssertionError):
+            list(recent.scan(b"A2", b"A3"))
+    recent.write({b"A11": b"doubt"})
+    assert list(recent.scan(b"A1", b"A2")) == [(b"A11", b"doubt")]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Final, Protocol
 
 from dinemic_engine.store import Rows, Store
@@ -19,6 +19,9 @@ _ROW_BYTES: Final = 150
 """What a row in memory costs beside its value: the key, and Python's two objects and entry."""
 _READ_AGAIN: Final = frozenset(b"mMFOIHCNVRSDUrtxdbie")
 """First letters of the rows that judging an event reads; the others are written for later."""
+_SELDOM: Final = b"A"[0]
+"""First letter of the rows that every sealed value looks for and hardly any object has."""
+_EMPTY_REMEMBERED: Final = 4096
 
 _ABSENT: Final[Any] = object()
 """Not in this layer. None is another thing: it is in this layer that the row is deleted."""
@@ -109,6 +112,8 @@ class Recent:
         self._young: dict[bytes, bytes | None] = {}
         self._old: dict[bytes, bytes | None] = {}
         self._size = 0
+        self._empty: set[tuple[bytes, bytes]] = set()
+        """Ranges without a row, of those where that is the rule."""
 
     def get(self, key: bytes) -> bytes | None:
         """The value at `key`, or None."""
@@ -118,14 +123,26 @@ class Recent:
             if value is _ABSENT:
                 value = self._store.get(key)
             if value is not None and key[0] in _READ_AGAIN:
-                self._keep(key, value)
+                self._young[key] = value
+                self._grow(_ROW_BYTES + len(value))
         return value
 
     def scan(
         self, start: bytes, end: bytes, *, reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:
         """The store's rows of ``start <= key < end``."""
-        return self._store.scan(start, end, reverse=reverse)
+        if start[0] != _SELDOM:
+            return self._store.scan(start, end, reverse=reverse)
+        if (start, end) in self._empty:
+            return iter(())
+        found = self._store.scan(start, end, reverse=reverse)
+        first = next(found, None)
+        if first is not None:
+            return chain((first,), found)
+        if len(self._empty) >= _EMPTY_REMEMBERED:
+            self._empty.clear()
+        self._empty.add((start, end))
+        return iter(())
 
     def write(self, rows: Rows) -> None:
         """Write a batch to the store; only when that succeeded it is seen here.
@@ -134,12 +151,17 @@ class Recent:
             StoreError: nothing was written.
         """
         self._store.write(rows)
+        young, size = self._young, 0
         for key, value in rows.items():
             if key[0] in _READ_AGAIN:
-                self._keep(key, value)
+                young[key] = value
+                size += _ROW_BYTES + len(value or b"")
+            elif key[0] == _SELDOM:
+                self._empty.clear()
+        self._grow(size)
 
-    def _keep(self, key: bytes, value: bytes | None) -> None:
-        self._young[key] = value
-        self._size += _ROW_BYTES + len(value or b"")
+    def _grow(self, size: int) -> None:
+        """The young generation grew by `size` bytes; begin another if it is full."""
+        self._size += size
         if self._size > _GENERATION_BYTES:
             self._old, self._young, self._size = self._young, {}, 0

@@ -174,17 +174,24 @@ def select(rows: Readable, nodes: bytes, index: int) -> tuple[Spot, Piece, int]:
         raise IndexError(f"no element {index} in a list of {live}")
     value = node(rows, nodes, number)
     while value[:1] == _INNER:
-        for number, below in _CHILD.iter_unpack(value[_START:]):  # noqa: B007  used after the loop
-            if index < below:
-                break
-            index -= below
+        number, below = _CHILD.unpack_from(value, len(value) - _CHILD_BYTES)
+        if index >= live - below:  # the last, where most is written
+            index -= live - below
         else:
-            raise StoreCorrupt("the counts of a list do not add up")
+            for number, below in _CHILD.iter_unpack(value[_START:]):  # noqa: B007  used below
+                if index < below:
+                    break
+                index -= below
+        live = below
         value = node(rows, nodes, number)
-    for slot, alive in enumerate(value[_START + _LIVE_AT :: _RECORD_BYTES]):
-        if index < alive:
+    alive = value[_START + _LIVE_AT :: _RECORD_BYTES]
+    if alive and live > index >= live - alive[-1]:
+        slot = len(alive) - 1
+        return Spot(number, slot), piece_in(value, slot), index - live + alive[-1]
+    for slot, count in enumerate(alive):
+        if index < count:
             return Spot(number, slot), piece_in(value, slot), index
-        index -= alive
+        index -= count
     raise StoreCorrupt("the counts of a list do not add up")
 
 

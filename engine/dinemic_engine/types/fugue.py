@@ -71,8 +71,8 @@ class _Side(NamedTuple):
 
 def check_element(
     rows: Readable, keys: Keys, place: Place, event: Event, index: int, element: Element, count: int
-) -> int:
-    """The length of the run that `count` elements from `element` on are of, all in the past.
+) -> tuple[bytes, int]:
+    """The run that `count` elements from `element` on are of, all in the past, and its length.
 
     `index` is the op that names them, and `place` that of its event.
 
@@ -80,6 +80,7 @@ def check_element(
         BrokenChain: they were not inserted into this field, not by then, or are more than the run.
     """
     if not element.event:
+        run = runs.run_of(place, element.op)
         op = event.ops[element.op] if element.op < index else None
         length = op.count if isinstance(op, ListInsert) and _stored(op) == keys.stored else 0
     else:
@@ -91,11 +92,12 @@ def check_element(
             or not log.covers(rows, place, inserted.chain, inserted.seq)
         ):
             raise BrokenChain(Reason.TARGET, "an element of an event that is not in the past")
-        first = rows.get(runs.block_key(keys, runs.run_of(inserted, element.op), 0))
+        run = runs.run_of(inserted, element.op)
+        first = rows.get(runs.block_key(keys, run, 0))
         length = 0 if first is None else runs.size_in(first)
     if element.at + count > length:
         raise BrokenChain(Reason.TARGET, "an element that was not inserted into this list")
-    return length
+    return run, length
 
 
 def _stored(op: ListInsert) -> bytes:
@@ -116,12 +118,12 @@ def check_insert(
         side = _Side(ROOT, right=True)
         taken = counted_tree.edge(rows, keys.nodes) is not None
     else:
-        length = check_element(rows, keys, place, event, index, op.parent, 1)
+        run, length = check_element(rows, keys, place, event, index, op.parent, 1)
         if op.right and op.parent.at + 1 < length:
             raise BrokenChain(Reason.TARGET, "the run goes on to the right of that element")
         if not op.parent.event:
             return  # a run of this very event: only its ops can have put a child there
-        run, at = runs.target_run(rows, place, op.parent), op.parent.at
+        at = op.parent.at
         if not op.right and not runs.begins_piece(rows, keys, run, at):
             return  # something to the left of an element cuts a piece before it
         side = _Side(runs.pack_element(run, at), op.right)

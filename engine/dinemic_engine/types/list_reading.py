@@ -50,9 +50,10 @@ def length(rows: Readable, no: int, stored: bytes) -> int:
 def at(rows: Readable, no: int, stored: bytes, index: int) -> Item | None:
     """The element at an index from 0; None if there is none."""
     keys = runs.keys_of(no, stored)
-    if not 0 <= index < counted_tree.length(rows, keys.nodes):
+    try:
+        _, piece, place = counted_tree.select(rows, keys.nodes, index)
+    except IndexError:
         return None
-    _, piece, place = counted_tree.select(rows, keys.nodes, index)
     block = runs.block_of(rows, keys, piece.run, piece.first)
     return _item(rows, keys, Reader(rows, keys), piece, block, _nth(block, piece, place))
 
@@ -131,6 +132,8 @@ def _stretches(
 
 def _nth(block: runs.Block, piece: Piece, place: int) -> int:
     """The index in its run of the living element of a piece that `place` others come before."""
+    if piece.live == piece.length:
+        return piece.first + place
     mask = runs.alive_in(block, piece)
     for _ in range(place):
         mask &= mask - 1

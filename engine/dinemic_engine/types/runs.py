@@ -295,9 +295,7 @@ def cut(rows: Overlay, keys: Keys, piece: Piece, leaf: int, at: int) -> tuple[Pi
         live = (bits(first % BLOCK, length) & ~deleted).bit_count() if piece.live else 0
     return (
         Piece(piece.id, length, live, piece.flags),
-        Piece(
-            _ELEMENT.pack(run, at), piece.length - length, piece.live - live, piece.flags
-        ),
+        Piece(_ELEMENT.pack(run, at), piece.length - length, piece.live - live, piece.flags),
     )
 
 
