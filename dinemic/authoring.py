@@ -25,6 +25,7 @@ from dinemic_engine.ops import READ, SUITE_X25519, UPDATE, Create, Grant, Op, Po
 from dinemic_engine.outcomes import Admitted, Ahead, Refused
 from dinemic_engine.store.keyspace import Head
 from dinemic_engine.store.overlay import Readable
+from dinemic_engine.types.list_reading import Opened
 from dinemic_engine.view import why_void
 
 _CONSTRUCTOR_ROLES: Final = (READ, UPDATE)
@@ -290,6 +291,11 @@ class Authoring:
         if new:
             self._gate.written()
         return sealed
+
+    def opened(self, object_id: ObjectId, caller: ObjectId | None) -> Opened | None:
+        """Tells which sealed runs of lists are open for a handle; None: it opens none."""
+        keys = self.reading_keys(object_id, caller)
+        return None if keys is None else self._sealer.opened_runs(keys)
 
     def unseal(
         self,

@@ -8,8 +8,8 @@ what they are told is what its author saw (VETO-2)::
     intake --withheld--> w row --wake--> worker: asked, answer --> gate: shown, or vetoed for good
 
 A local edit asks them itself, in its own thread, before there is an event (`authoring`). It takes
-its turn among the events of the object, so a guard that blocks holds up edits of that object that
-guards want to see, and nothing else.
+its turn among the events of the object, so a guard that blocks holds up edits of that object, and
+nothing else.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import overload
 
 from dinemic.fields import Bound, Conflict
+from dinemic.opened_runs import own_copy
 from dinemic.sealer import Part
 from dinemic_engine import canonical
 from dinemic_engine.canonical import Sealed, Value
@@ -14,7 +15,7 @@ from dinemic_engine.edits import Element, ListDelete, ListInsert, ListSet, Span
 from dinemic_engine.errors import InvalidEvent, Unreadable
 from dinemic_engine.limits import RUN_MAX, TARGETS_MAX
 from dinemic_engine.types import sequence
-from dinemic_engine.types.list_reading import Item
+from dinemic_engine.types.list_reading import Item, Opened
 
 
 class DList(Bound):
@@ -122,8 +123,9 @@ class DList(Bound):
     ) -> Sequence[Part]:
         """Runs, each on the end of the one before."""
         object_id = self._bound()._object_id
-        at = _place(index, shown.list_length(object_id, self.stored))
-        parent, right = shown.place(object_id, self.stored, at)
+        if index is not None:
+            index = _place(index, shown.list_length(object_id, self.stored))
+        parent, right = shown.place(object_id, self.stored, index)
         parts: list[Part] = []
         for first in range(0, len(values), RUN_MAX):
             run = list(values[first : first + RUN_MAX])
@@ -153,8 +155,10 @@ class DList(Bound):
             IndexError: there is none.
             Unreadable: it is sealed and this handle's key does not open it.
         """
-        with self._bound()._editing.moment() as shown:
-            return self._open(self._item(shown, index))
+        model = self._bound()
+        opened = model._node.opened(model._object_id, model._caller) if self.is_encrypted else None
+        with model._editing.moment() as shown:
+            return self._open(self._item(shown, index, opened))
 
     def index(self, value: Value) -> int:
         """The first index with that value, or -1. Elements this handle cannot open are passed over.
@@ -245,9 +249,9 @@ class DList(Bound):
             raise IndexError(f"{self.stored} has {length} elements, none at {index}")
         return at
 
-    def _item(self, shown: Collections, index: int) -> Item:
+    def _item(self, shown: Collections, index: int, opened: Opened | None = None) -> Item:
         at = index if index >= 0 else self._at(shown, index)
-        item = shown.item(self._bound()._object_id, self.stored, at)
+        item = shown.item(self._bound()._object_id, self.stored, at, opened)
         if item is None:
             self._at(shown, index)  # raises
             raise AssertionError("an index inside the list")
@@ -256,7 +260,8 @@ class DList(Bound):
     def _open(self, item: Item) -> Value:
         value = item.value
         if item.position is None or not isinstance(value, Sealed):
-            return self._opened(value, item.event, item.op, self.stored)
+            opened = self._opened(value, item.event, item.op, self.stored)
+            return own_copy(opened) if self.is_encrypted else opened
         model, made = self._bound(), (item.event, item.op)
         return model._node.unseal(
             model._object_id, self.stored, value, model._caller, made, item.position

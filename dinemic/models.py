@@ -47,7 +47,7 @@ class HistoryEvent(NamedTuple):
     verdict: str
     """``authorized``, ``unauthorized`` (an open rule let a stranger in) or ``void`` (no effect).
 
-    ``vetoed`` and ``waiting``: no effect on this node, whose guards refused it or have yet to see it.
+    ``vetoed`` and ``waiting``: no effect on this node, whose guards refused it or have not seen it.
     """
     rule: str
     """Why it has no effect, beginning with the rule's name, or empty."""
@@ -185,7 +185,7 @@ class DModel:
         return self._object_id in self._node.keyring
 
     def exists(self) -> bool:
-        """Whether the object is here: known, not removed, and not refused by a guard of this node."""
+        """Whether the object is here: known, not removed, and not refused by a guard here."""
         found = self._view.find(self._object_id)
         return found is not None and found[1].is_there
 

@@ -93,6 +93,7 @@ class Node:
         self.authorize: Final = edits.authorize
         self.seal: Final = edits.seal
         self.unseal: Final = edits.unseal
+        self.opened: Final = edits.opened
         self.signer: Final = edits.signer
         self.reading_keys: Final = edits.reading_keys
         self._intake = Intake(self._gate, guarding, self._subscribed, self.check_open)

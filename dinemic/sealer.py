@@ -37,6 +37,7 @@ from dinemic_engine.ops import (
     Grant,
     Op,
 )
+from dinemic_engine.types.list_reading import Opened
 from dinemic_engine.view import View
 
 Sealing = Literal["x25519", "hybrid"]
@@ -235,6 +236,11 @@ class Sealer:
             _remember(self._values, name, canonical.encode(opened), _VALUES_REMEMBERED)
             return opened
         return canonical.decode(spelled)
+
+    def opened_runs(self, keys: ObjectKeys) -> Opened:
+        """Tells the sealed runs that the holder of `keys` opened lately."""
+        reader = keys.signing.public
+        return lambda event, op: self._runs.get((event, op, reader))
 
     def open_element(
         self,

@@ -19,7 +19,7 @@ from dinemic_engine.store import keyspace
 from dinemic_engine.store.keyspace import AUTHORIZED, Written
 from dinemic_engine.store.overlay import Readable
 from dinemic_engine.types import counter, list_reading, mapping, members, sequence
-from dinemic_engine.types.list_reading import Item
+from dinemic_engine.types.list_reading import Item, Opened
 from dinemic_engine.types.runs import DRAFT
 from dinemic_engine.view import Reading
 
@@ -96,10 +96,14 @@ class Collections:
         no = self._no(object_id)
         return 0 if no is None else list_reading.length(self._rows, no, stored.encode())
 
-    def item(self, object_id: bytes, stored: str, index: int) -> Item | None:
-        """The element of a list at an index from 0, or None."""
+    def item(
+        self, object_id: bytes, stored: str, index: int, opened: Opened | None = None
+    ) -> Item | None:
+        """The element of a list at an index from 0, or None; as `list_reading.at`."""
         no = self._no(object_id)
-        return None if no is None else list_reading.at(self._rows, no, stored.encode(), index)
+        if no is None:
+            return None
+        return list_reading.at(self._rows, no, stored.encode(), index, opened)
 
     def items(
         self, object_id: bytes, stored: str, start: int = 0, stop: int | None = None
@@ -109,8 +113,10 @@ class Collections:
         if no is not None:
             yield from list_reading.items(self._rows, no, stored.encode(), start, stop)
 
-    def place(self, object_id: bytes, stored: str, index: int) -> tuple[Element | None, bool]:
-        """(parent, right) for a LIST_INSERT at an index."""
+    def place(
+        self, object_id: bytes, stored: str, index: int | None
+    ) -> tuple[Element | None, bool]:
+        """(parent, right) for a LIST_INSERT at an index; None is the end."""
         no = self.need(object_id)
         return list_reading.place_for_insert(self._rows, no, stored.encode(), index)
 

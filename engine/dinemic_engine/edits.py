@@ -362,12 +362,17 @@ def _value(value: object) -> Value:
     return cast("Value", value)
 
 
+_MAY_SEAL: Final = frozenset({Sealed, list, dict})
+"""Types of decoded values that are sealed, or have others inside."""
+
+
 def _check_no_sealed_inside(value: Value) -> None:
     if isinstance(value, Sealed):
         raise Malformed(Reason.VALUE, "a sealed value inside another value")
     if isinstance(value, list):
         for item in value:
-            _check_no_sealed_inside(item)
+            if type(item) in _MAY_SEAL:
+                _check_no_sealed_inside(item)
     elif isinstance(value, dict):
         for item in value.values():
             _check_no_sealed_inside(item)

@@ -13,7 +13,7 @@ from dinemic_engine.edits import Element, ListDelete, ListInsert, ListSet
 from dinemic_engine.event import Event
 from dinemic_engine.store.memory import MemoryStore
 from dinemic_engine.store.overlay import Overlay
-from dinemic_engine.types import list_reading, sequence
+from dinemic_engine.types import Change, list_reading, sequence, take
 from reference import lists as reference
 from support.graphs import SEEDS, Site, delivery
 from support.list_rows import check_rows, everything, list_rows, seen_by
@@ -85,6 +85,37 @@ def test_i_05_effects_come_and_go_in_any_order_and_leave_no_trace(seed: int, cou
     after = MemoryStore()
     after.write({**before, **rows.rows})
     assert list_rows(after) == before
+
+
+@SOME
+@given(SEEDS, st.integers(1, 30))
+def test_kept_with_its_effect_an_event_leaves_the_rows_of_kept_and_then_given_effect(
+    seed: int, count: int
+) -> None:
+    rng = random.Random(seed)
+    events = history(rng, count, run_max=rng.choice((5, 70)))
+    store = delivered([events]).store
+    expected = list_rows(store)
+    bare = MemoryStore()
+    bare.write({key: value for key, value in store.scan(b"", b"\xff") if key not in expected})
+    at_once, in_steps = Overlay(bare), Overlay(bare)
+    for event in sorted(events, key=lambda event: (event.t, event.id)):
+        place = log.place_of(bare, event.id)
+        ops = [op for op in event.ops if isinstance(op, ListInsert | ListSet | ListDelete)]
+        assert not ops or len(ops) == len(event.ops)
+        seen_at_once: list[Change] = []
+        seen_in_steps: list[Change] = []
+        for index, op in enumerate(ops):
+            take(at_once, place, event, index, op, seen_at_once, authorized=True)
+        for index, op in enumerate(ops):
+            sequence.keep(in_steps, place, event, index, op)
+        check_rows(in_steps)
+        for index, op in enumerate(ops):
+            sequence.advance(in_steps, place, event, index, op, seen_in_steps, authorized=True)
+        if len(ops) == 1:  # else what an op changes may be changed again by the next
+            assert seen_at_once == seen_in_steps
+    assert at_once.rows == in_steps.rows
+    assert list_rows(at_once) == expected
 
 
 def turn(rows: Overlay, event: Event, *, stands: bool) -> None:

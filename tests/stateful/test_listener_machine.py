@@ -31,7 +31,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 import dinemic
 import dinemic.gate
 from dinemic.node import Node
-from dinemic_engine.ids import ObjectId
+from dinemic_engine.ids import EventId, ObjectId
 from dinemic_engine.ops import ROLES
 from dinemic_engine.ranges import HIGHEST, LOWEST
 from support.clocks import BOUND_SECONDS
@@ -464,17 +464,19 @@ class ListeningNodes(RuleBasedStateMachine):
             if first.view.find(doc) is None:  # its genesis was never made
                 continue
             assert first.view.view_digest(doc) == second.view.view_digest(doc)
-            assert answers(first, doc) == answers(second, doc)
+            both = answers(first, doc).items() & answers(second, doc).items()
+            for node in (first, second):
+                for event, _ in answers(node, doc).items() - both:
+                    other = second if node is first else first
+                    assert other.view.raw(event) is None, "void, of no use to anybody (REC-1)"
         for number in range(NODES):
             self.check_told(number)
             assert self.nodes[number].status().listeners.failed == 0
 
 
-def answers(node: Node, doc: ObjectId) -> list[tuple[bytes, str | None]]:
+def answers(node: Node, doc: ObjectId) -> dict[EventId, str | None]:
     """The events of an object that have no effect here, each with why."""
-    return [
-        (each.event, each.veto.reason if each.veto else None) for each in node.view.withheld(doc)
-    ]
+    return {each.event: each.veto and each.veto.reason for each in node.view.withheld(doc)}
 
 
 TestListeningNodes = ListeningNodes.TestCase

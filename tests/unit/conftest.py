@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -25,3 +26,16 @@ def two(tmp_path: Path) -> Iterator[tuple[Node, Node]]:
     yield a, b
     a.close()
     b.close()
+
+
+@pytest.fixture
+def open_it(tmp_path: Path) -> Iterator[Callable[..., Node]]:
+    """Opens nodes by name, on memory stores unless said otherwise."""
+    with ExitStack() as stack:
+
+        def open_one(name: str, store: str = "memory") -> Node:
+            found = open_node(tmp_path / name, store)
+            stack.callback(found.close)
+            return found
+
+        yield open_one

@@ -10,7 +10,7 @@ import pytest
 
 import dinemic
 from dinemic.node import Node
-from dinemic_engine import limits
+from dinemic_engine import draft, limits
 from dinemic_engine.edits import ListInsert
 from dinemic_engine.ops import Epoch
 from support.nodes import acting, exchange, send, trace
@@ -38,6 +38,20 @@ class Fan(dinemic.DModel):
 
 Made = Band | Secret
 BOTH = pytest.mark.parametrize("model", [Band, Secret])
+
+
+def test_a_transaction_that_reads_more_than_is_remembered_reads_right(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(draft, "_REMEMBERED", 2)
+    made, expected = Band([]), [str(number) for number in range(200)]
+    made.albums.extend(expected)
+    with dinemic.transaction(made):
+        for at in (150, 3, 77, 0, 203):
+            made.albums.insert(at, f"new {at}")
+            expected.insert(at, f"new {at}")
+        assert list(made.albums) == expected
+    assert list(made.albums) == expected
 
 
 def ops_of(handle: dinemic.DModel) -> list[tuple[Any, ...]]:

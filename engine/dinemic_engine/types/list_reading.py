@@ -10,11 +10,11 @@ with an empty event, as in ops.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, TypeAlias
 
 from dinemic_engine import canonical
-from dinemic_engine.canonical import Value
+from dinemic_engine.canonical import Sealed, Value
 from dinemic_engine.edits import Element, Span
 from dinemic_engine.errors import StoreCorrupt
 from dinemic_engine.ids import EventId
@@ -24,7 +24,7 @@ from dinemic_engine.store.overlay import Readable
 from dinemic_engine.types import counted_tree, fugue, last_write, runs
 from dinemic_engine.types.counted_tree import AUTHORIZED, Piece, Spot
 from dinemic_engine.types.last_write import Slot
-from dinemic_engine.types.runs import BLOCK, DRAFT, WRITTEN, Keys, Reader
+from dinemic_engine.types.runs import BLOCK, DRAFT, SEALED, WRITTEN, Keys, Reader
 
 
 class Item(NamedTuple):
@@ -42,20 +42,30 @@ class Item(NamedTuple):
     authorized: bool
 
 
+Opened: TypeAlias = Callable[[bytes, int], Sequence[Value] | None]
+"""Tells the values that op number so and so of an event inserted sealed, if they are open."""
+
+
 def length(rows: Readable, no: int, stored: bytes) -> int:
     """How many elements a list has."""
     return counted_tree.length(rows, runs.keys_of(no, stored).nodes)
 
 
-def at(rows: Readable, no: int, stored: bytes, index: int) -> Item | None:
-    """The element at an index from 0; None if there is none."""
+def at(
+    rows: Readable, no: int, stored: bytes, index: int, opened: Opened | None = None
+) -> Item | None:
+    """The element at an index from 0; None if there is none.
+
+    What was sealed is plain in the answer where `opened` tells it: its run need not be read.
+    """
     keys = runs.keys_of(no, stored)
     try:
         _, piece, place = counted_tree.select(rows, keys.nodes, index)
     except IndexError:
         return None
     block = runs.block_of(rows, keys, piece.run, piece.first)
-    return _item(rows, keys, Reader(rows, keys), piece, block, _nth(block, piece, place))
+    number = _nth(block, piece, place)
+    return _item(rows, keys, Reader(rows, keys), piece, block, number, opened)
 
 
 def items(
@@ -143,7 +153,13 @@ def _nth(block: runs.Block, piece: Piece, place: int) -> int:
 
 
 def _item(
-    rows: Readable, keys: Keys, reader: Reader, piece: Piece, block: runs.Block, at: int
+    rows: Readable,
+    keys: Keys,
+    reader: Reader,
+    piece: Piece,
+    block: runs.Block,
+    at: int,
+    opened: Opened | None = None,
 ) -> Item:
     """Element `at` of a run, which `piece` and `block` hold."""
     t, event_id = runs.event_of(rows, keys.no, piece.run)
@@ -153,8 +169,12 @@ def _item(
         written = last_write.read(rows, slot_of(keys, event_id, op, at))
         if written is not None:
             return _written(element, written)
-    value, position = reader.value(piece.run, at, block)
     authorized = bool(piece.flags & AUTHORIZED)
+    if opened is not None and block.flags & SEALED:
+        values = opened(event_id, op)
+        if values is not None and at < len(values) and not isinstance(values[at], Sealed):
+            return Item(element, values[at], None, EventId(event_id), op, t, authorized)
+    value, position = reader.value(piece.run, at, block)
     return Item(element, value, position, EventId(event_id), op, t, authorized)
 
 
@@ -181,15 +201,17 @@ def index_of_element(rows: Readable, no: int, stored: bytes, element: Element) -
 
 
 def place_for_insert(
-    rows: Readable, no: int, stored: bytes, index: int
+    rows: Readable, no: int, stored: bytes, index: int | None
 ) -> tuple[Element | None, bool]:
-    """(parent, right) of a LIST_INSERT whose first value is to have that index.
+    """(parent, right) of a LIST_INSERT whose first value is to have that index; None is the end.
 
     Raises:
         IndexError: the list is shorter than `index`, or that is negative.
     """
     keys = runs.keys_of(no, stored)
     before: tuple[Spot, Piece, int] | None = None
+    if index is None:
+        index = counted_tree.length(rows, keys.nodes)
     if index:
         spot, piece, place = counted_tree.select(rows, keys.nodes, index - 1)
         at = piece.first + place

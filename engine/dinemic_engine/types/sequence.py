@@ -8,6 +8,8 @@ What an op does, and to which rows (a list's `runs.Keys` say under which keys):
              LIST_SET      a last-writer-wins slot for each element, as in a dict    e  h
              LIST_DELETE   each element counts the deletions that name it            b  d
 
+`insert` is both for a LIST_INSERT, and writes the same rows.
+
 So an element lives if its insert has effect and no deletion that has effect names it, and its value
 is that of the largest LIST_SET, else the one it was inserted with. Each of the three is counted for
 itself: an insert may be void while a deletion of what it inserted stands, and have effect again.
