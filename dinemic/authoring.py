@@ -23,7 +23,7 @@ from dinemic_engine.keys import SigningKey
 from dinemic_engine.ledger import Proposal
 from dinemic_engine.ops import READ, SUITE_X25519, UPDATE, Create, Grant, Op, Policy
 from dinemic_engine.outcomes import Admitted, Ahead, Refused
-from dinemic_engine.store.keyspace import Head
+from dinemic_engine.store.layout import Head
 from dinemic_engine.store.overlay import Readable
 from dinemic_engine.types.list_reading import Opened
 from dinemic_engine.view import why_void

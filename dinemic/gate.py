@@ -29,7 +29,7 @@ from dinemic_engine.guards import is_detached
 from dinemic_engine.ledger import Ledger, Proposal
 from dinemic_engine.outcomes import Admitted, Answered
 from dinemic_engine.store import Store
-from dinemic_engine.store.keyspace import AUTHORIZED
+from dinemic_engine.store.layout import AUTHORIZED
 from dinemic_engine.types.change import Change
 from dinemic_engine.view import View
 

@@ -17,7 +17,7 @@ from dinemic.callbacks import NAMES, Applied, Family, When, families
 from dinemic.filters import Filter, FilterIndex, compile_filter
 from dinemic_engine import canonical
 from dinemic_engine.errors import InvalidEvent, StoreCorrupt
-from dinemic_engine.store import keyspace
+from dinemic_engine.store import keyspace, layout
 
 Scan = Callable[[bytes, bytes], Iterator[tuple[bytes, bytes]]]
 """The rows of a range of keys, in order."""
@@ -104,7 +104,7 @@ class Registry:
         found: dict[int, Registered] = {}
         prefix = keyspace.LISTENERS_PREFIX
         for key, value in self._scan(prefix, keyspace.after(prefix)):
-            number = keyspace.unpack_u32(key[1:])
+            number = layout.unpack_u32(key[1:])
             found[number] = _read(number, value)
         with self.lock:
             for registered in found.values():

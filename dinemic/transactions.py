@@ -12,7 +12,7 @@ from dinemic_engine.collections_view import Collections
 from dinemic_engine.draft import Draft
 from dinemic_engine.edits import EDITS, carries_value, stored_key
 from dinemic_engine.errors import UsageError
-from dinemic_engine.store.keyspace import Head
+from dinemic_engine.store.layout import Head
 from dinemic_engine.view import View
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from dinemic.logs import printable
 from dinemic_engine.access import Granted
 from dinemic_engine.ids import ObjectId, db_id, short, to_text
 from dinemic_engine.ops import ROLES
-from dinemic_engine.store.keyspace import Act
+from dinemic_engine.store.layout import Act
 from dinemic_engine.view import Revocation, View
 
 

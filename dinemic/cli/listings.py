@@ -20,7 +20,7 @@ from dinemic_engine.audit import AuditReport
 from dinemic_engine.audit import audit as audit_store
 from dinemic_engine.findings import Finding
 from dinemic_engine.ids import ObjectId, db_id, short, to_text
-from dinemic_engine.store import keyspace
+from dinemic_engine.store import keyspace, layout
 from dinemic_engine.types import register
 from dinemic_engine.view import LoggedEvent
 
@@ -62,7 +62,7 @@ def objects(filter: str, removed: bool, home: Path | None, as_json: bool) -> Non
 
 def _described(here: Home, model: str, object_id: ObjectId) -> dict[str, Json]:
     no, row = here.view.need(object_id)
-    heads = keyspace.unpack_heads(here.store.get(keyspace.heads_key(no)) or b"")
+    heads = layout.unpack_heads(here.store.get(keyspace.heads_key(no)) or b"")
     fields = [stored.removeprefix(register.PREFIX) for stored in here.view.keys(object_id)]
     return {
         "id": db_id(model, object_id),

@@ -50,8 +50,8 @@ from dinemic_engine.ops import (
     SetPolicy,
     read_policy,
 )
-from dinemic_engine.store import keyspace
-from dinemic_engine.store.keyspace import AUTHORIZED, CLOSED, REVOKED, Act, ObjectRow, Place
+from dinemic_engine.store import keyspace, layout
+from dinemic_engine.store.layout import AUTHORIZED, CLOSED, REVOKED, Act, ObjectRow, Place
 from dinemic_engine.store.overlay import Readable
 from dinemic_engine.vetoes import is_withheld
 
@@ -375,7 +375,7 @@ def _check_epochs_used(
 def _is_known(rows: Readable, place: Place, commit: bytes) -> bool:
     """Whether an epoch was made in the past of `place`."""
     value = rows.get(keyspace.sealing_key(place.no))
-    newest = None if value is None else keyspace.unpack_sealing(value)
+    newest = None if value is None else layout.unpack_sealing(value)
     if newest is not None and newest.commit == commit:  # as nearly always: saves the scan
         made = place_of(rows, newest.id)
         if covers(rows, place, made.chain, made.seq):
@@ -519,7 +519,7 @@ def granted(
 def _read_grant(key: bytes, value: bytes) -> Granted:
     author, role = keyspace.act_subject(key)
     act, rest = keyspace.unpack_act(key, value)
-    subject, suite, sealing = keyspace.unpack_holder(rest)
+    subject, suite, sealing = layout.unpack_holder(rest)
     return Granted(role, AuthorId(author), ObjectId(subject), suite, sealing, act)
 
 
@@ -542,5 +542,5 @@ def holders(rows: Readable, no: int, role: int) -> Iterator[tuple[AuthorId, Obje
     """(signing key, object, suite, sealing key) of everybody who holds `role` now."""
     prefix = keyspace.of_object(b"D", no) + bytes((role,))
     for key, value in rows.scan(prefix, keyspace.after(prefix)):
-        subject, suite, sealing = keyspace.unpack_holder(value)
+        subject, suite, sealing = layout.unpack_holder(value)
         yield AuthorId(key[-32:]), ObjectId(subject), suite, sealing

@@ -39,8 +39,8 @@ from dinemic_engine.fold import Folded, digest_of_all, fold, order_of
 from dinemic_engine.ids import ID_BYTES, ObjectId, short
 from dinemic_engine.ops import Create
 from dinemic_engine.ranges import id_term
-from dinemic_engine.store import Store, keyspace
-from dinemic_engine.store.keyspace import VOID, Sums, Tip
+from dinemic_engine.store import Store, keyspace, layout
+from dinemic_engine.store.layout import VOID, Sums, Tip
 from dinemic_engine.store.memory import MemoryStore
 from dinemic_engine.store.overlay import Readable
 from dinemic_engine.types import register
@@ -121,13 +121,13 @@ class _Audit:
         self._unjudged: set[int] = set()
 
     def run(self) -> AuditReport:
-        layout = self._store.get(keyspace.FORMAT_KEY)
-        if layout is None and next(self._store.scan(b"\0", b"\xff"), None) is None:
+        marker = self._store.get(keyspace.FORMAT_KEY)
+        if marker is None and next(self._store.scan(b"\0", b"\xff"), None) is None:
             return self._report()  # nothing was ever written here
-        if layout != keyspace.LAYOUT:
-            what = "is missing" if layout is None else f"is {layout!r:.20}"
+        if marker != keyspace.LAYOUT:
+            what = "is missing" if marker is None else f"is {marker!r:.20}"
             self._findings.add("meta", f"the layout marker {what}, and not {keyspace.LAYOUT!r}")
-            if layout is not None:
+            if marker is not None:
                 return self._report()  # rows of another layout mean something else
         self._read_indexes()
         tip = self._check_arrivals()
@@ -161,14 +161,14 @@ class _Audit:
     def _check_arrivals(self) -> Tip:
         """Walk the ``L`` rows up to the tip, remembering them by object."""
         value = self._store.get(keyspace.TIP_KEY)
-        tip = keyspace.NOTHING
+        tip = layout.NOTHING
         if value is None:
             if next(self._scan("L"), None) is not None:
                 self._findings.add("meta", "the tip is missing")
         elif len(value) != len(tip.pack()):
             self._findings.add("meta", f"the tip has {len(value)} bytes")
         else:
-            tip = keyspace.unpack_tip(value)
+            tip = layout.unpack_tip(value)
         digest, seq = bytes(32), 0
         flushed = tip.flushed_digest if tip.flushed_seq == 0 else None
         for key, arrival in self._scan("L"):
@@ -242,7 +242,7 @@ class _Audit:
             self._check_rows(no, create.model, object_id, read.found, folded.store)
             self._check_order(object_id, own, folded, read.withheld)
         for key in keyspace.object_key(object_id), keyspace.by_model_key(create.model, object_id):
-            self._findings.compare(key, self._store.get(key), keyspace.pack_u32(no), object_id)
+            self._findings.compare(key, self._store.get(key), layout.pack_u32(no), object_id)
 
     def _read_object(self, rows: Iterable[tuple[bytes, bytes]]) -> _Read:
         read = _Read([], {}, {})
@@ -280,7 +280,7 @@ class _Audit:
         return arrival
 
     def _sum(self, model: str, event_id: bytes, *, effective: bool) -> None:
-        sums, term = self._sums.get(model, keyspace.NO_SUMS), id_term(event_id)
+        sums, term = self._sums.get(model, layout.NO_SUMS), id_term(event_id)
         self._sums[model] = Sums(
             sums.events + 1,
             (sums.total + term) % (1 << 256),
@@ -330,7 +330,7 @@ class _Audit:
         row_key = keyspace.object_row_key(no)
         model_no = self._model_number(model)
         if model_no is not None:
-            row = keyspace.unpack_object(expected[row_key])
+            row = layout.unpack_object(expected[row_key])
             expected[row_key] = row._replace(model_no=model_no).pack()
         else:
             expected.pop(row_key)
@@ -347,7 +347,7 @@ class _Audit:
             for event, key, value in zip(batch, keys, self._store.get_many(keys), strict=True):
                 place = folded.store.get(key) if folded.complete else None
                 if place is not None:
-                    expected = keyspace.unpack_place(place)._replace(no=no).pack()
+                    expected = layout.unpack_place(place)._replace(no=no).pack()
                     self._findings.compare(key, value, expected, event.object)
                 elif value is None:
                     self._findings.add("place", "is missing", event.object, event.id)
@@ -364,14 +364,14 @@ class _Audit:
         """By the fold, or where that could not judge all of its object, by the event's row."""
         rows: Readable = folded.store if folded.complete else self._store
         place = rows.get(keyspace.place_key(event.id))
-        return place is not None and not keyspace.unpack_place(place).flags & VOID
+        return place is not None and not layout.unpack_place(place).flags & VOID
 
     def _model_number(self, model: str) -> int | None:
         """The local number of a model, reported once if it has none."""
         if model not in self._model_numbers:
             value = self._store.get(keyspace.model_key(model))
             good = value is not None and len(value) == 4
-            self._model_numbers[model] = keyspace.unpack_u32(value) if value and good else None
+            self._model_numbers[model] = layout.unpack_u32(value) if value and good else None
             if not good:
                 self._findings.add("model", f"{model} has no number")
         return self._model_numbers[model]
@@ -380,10 +380,10 @@ class _Audit:
 
     def _check_places(self) -> None:
         """Every ``I`` row leads to an event."""
-        size = len(keyspace.Place(0, 0, 0, 0, 0, 0).pack())
+        size = len(layout.Place(0, 0, 0, 0, 0, 0).pack())
         for key, value in self._scan("I"):
             if len(value) == size and len(key) == 1 + ID_BYTES:
-                place = keyspace.unpack_place(value)
+                place = layout.unpack_place(value)
                 if self._store.get(keyspace.event_key(place.no, place.t, key[1:])) is not None:
                     continue
             self._findings.add("place", "leads to no event", None, key[1:])
@@ -400,7 +400,7 @@ class _Audit:
                     continue  # None: an object without a genesis, which is reported
             self._findings.add("range", f"{name_of(key)} is of no event", None, event_id)
         expected = {
-            keyspace.fingerprint_key(no): self._sums.get(name, keyspace.NO_SUMS).pack()
+            keyspace.fingerprint_key(no): self._sums.get(name, layout.NO_SUMS).pack()
             for no, name in models.items()
         }
         found = dict(self._scan("F"))
@@ -502,5 +502,5 @@ def _folded_range_key(event: Event) -> bytes:
 def _judged(folded: MemoryStore, event: Event) -> tuple[int | None, bool]:
     """(flags, whether it counts in the reconciled set) of an event in a fold."""
     value = folded.get(keyspace.place_key(event.id))
-    flags = None if value is None else keyspace.unpack_place(value).flags
+    flags = None if value is None else layout.unpack_place(value).flags
     return flags, folded.get(_folded_range_key(event)) is not None

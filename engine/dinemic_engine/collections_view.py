@@ -15,8 +15,8 @@ from dinemic_engine.edits import CounterAdd, DictSet, Element, ListSet, Made, Sp
 from dinemic_engine.errors import UnknownObject
 from dinemic_engine.ids import EventId, short
 from dinemic_engine.limits import KEY_BYTES_MAX
-from dinemic_engine.store import keyspace
-from dinemic_engine.store.keyspace import AUTHORIZED, Written
+from dinemic_engine.store import keyspace, layout
+from dinemic_engine.store.layout import AUTHORIZED, Written
 from dinemic_engine.store.overlay import Readable
 from dinemic_engine.types import counter, list_reading, mapping, members, sequence
 from dinemic_engine.types.list_reading import Item, Opened
@@ -54,9 +54,9 @@ class Collections:
         value = self._rows.get(keyspace.object_key(object_id))
         if value is None:
             return None
-        no = keyspace.unpack_u32(value)
+        no = layout.unpack_u32(value)
         row = self._rows.get(keyspace.object_row_key(no))
-        if row is None or not keyspace.unpack_object(row).is_there:
+        if row is None or not layout.unpack_object(row).is_there:
             return None
         self._found = object_id, no
         return no

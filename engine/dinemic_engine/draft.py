@@ -24,8 +24,8 @@ from dinemic_engine.edits import Edit, ListInsert
 from dinemic_engine.errors import LimitExceeded, Reason, UnknownObject
 from dinemic_engine.ids import ObjectId, short
 from dinemic_engine.ops import Op, read_op
-from dinemic_engine.store import Store, keyspace
-from dinemic_engine.store.keyspace import Head
+from dinemic_engine.store import Store, keyspace, layout
+from dinemic_engine.store.layout import Head
 from dinemic_engine.store.overlay import Overlay, Readable
 from dinemic_engine.types import list_reading, take
 from dinemic_engine.types.runs import DRAFT, draft_place
@@ -82,9 +82,9 @@ class Draft:
         value = self._rows.get(keyspace.object_key(object_id))
         row = None
         if value is not None:
-            self.no = keyspace.unpack_u32(value)
+            self.no = layout.unpack_u32(value)
             row = self._rows.get(keyspace.object_row_key(self.no))
-        if row is None or not keyspace.unpack_object(row).is_there:
+        if row is None or not layout.unpack_object(row).is_there:
             self._snapshot.close()
             raise UnknownObject(f"no object {short(object_id)}... is here")
         self.heads: Sequence[Head] = log.heads(self._rows, self.no)

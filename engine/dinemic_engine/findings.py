@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from dinemic_engine.ids import EventId, ObjectId, short
-from dinemic_engine.store import keyspace
+from dinemic_engine.store import layout
 
 WORDS: Final = {
     "m": "meta",
@@ -121,9 +121,9 @@ def _event_of(key: bytes, expected: bytes | None) -> bytes | None:
         case b"k" if expected is not None:
             return expected[-34:-2]
         case b"J" if expected is not None:
-            return keyspace.unpack_order(expected)[1]
+            return layout.unpack_order(expected)[1]
         case b"R" | b"r" | b"e" if expected is not None:
-            return keyspace.unpack_written(expected).id
+            return layout.unpack_written(expected).id
         case _:
             return None
 

@@ -26,8 +26,8 @@ from dinemic_engine.event import Event
 from dinemic_engine.ids import AuthorId, EventId, to_text
 from dinemic_engine.ops import Create, Grant, Remove, Revoke
 from dinemic_engine.state import ROLE_LISTS
-from dinemic_engine.store import keyspace
-from dinemic_engine.store.keyspace import ObjectRow, Place
+from dinemic_engine.store import keyspace, layout
+from dinemic_engine.store.layout import ObjectRow, Place
 from dinemic_engine.store.overlay import Readable
 from dinemic_engine.types import last_write, type_of
 from dinemic_engine.types.change import Question
@@ -139,7 +139,7 @@ def value_before(
         return None
     now = rows.get(slot.winner)
     if now is not None:
-        written = keyspace.unpack_written(now)
+        written = layout.unpack_written(now)
         if written.key == found:
             return None if written.deleted else written.value
     t, event_id, index = found
@@ -156,7 +156,7 @@ def _newest(
     end = prefix + event.t.to_bytes(8, "big")  # what is not older is in no past (ORD-2)
     for key, value in rows.scan(prefix, end, reverse=True):
         t, event_id, index = keyspace.write_key_order(key)
-        if not log.covers(rows, place, *keyspace.unpack_write_place(value)):
+        if not log.covers(rows, place, *layout.unpack_write_place(value)):
             continue
         if row.withheld and is_withheld(rows, row, place.no, t, event_id):
             continue

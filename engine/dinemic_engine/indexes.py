@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Final
 
 from dinemic_engine.ids import ObjectId
-from dinemic_engine.store import Store, keyspace
+from dinemic_engine.store import Store, keyspace, layout
 from dinemic_engine.store.overlay import Overlay, Readable
 from dinemic_engine.types import register
 from dinemic_engine.types.change import Change
@@ -62,10 +62,10 @@ class Indexes:
         value = self._store.get(keyspace.model_key(model))
         if value is None:
             return
-        model_no = keyspace.unpack_u32(value)
+        model_no = layout.unpack_u32(value)
         prefix = b"B" + model.encode("ascii") + b"\0"
         for _, number in self._store.scan(prefix, keyspace.after(prefix)):
-            no = keyspace.unpack_u32(number)
+            no = layout.unpack_u32(number)
             written = register.read(self._store, no, stored)
             if written is not None and not written.deleted:
                 yield key_of(model_no, stored, written.value, no)
@@ -88,10 +88,10 @@ def find(rows: Readable, model: str, stored: str, value: bytes) -> Iterator[Obje
     found = rows.get(keyspace.model_key(model))
     if found is None:
         return
-    prefix = key_of(keyspace.unpack_u32(found), stored.encode(), value, None)
+    prefix = key_of(layout.unpack_u32(found), stored.encode(), value, None)
     for key, _ in rows.scan(prefix, keyspace.after(prefix)):
         row = rows.get(keyspace.object_row_key(int.from_bytes(key[-4:], "big")))
-        if row is not None and (unpacked := keyspace.unpack_object(row)).is_there:
+        if row is not None and (unpacked := layout.unpack_object(row)).is_there:
             yield ObjectId(unpacked.id)
 
 
@@ -99,4 +99,4 @@ def key_of(model_no: int, stored: bytes, value: bytes, no: int | None) -> bytes:
     """The ``q`` key of an encoded value that object `no` shows; None: what all begin with."""
     digest = hashlib.sha256(value).digest()[:_HASH_BYTES]
     prefix = keyspace.indexed_prefix(model_no, stored) + digest
-    return prefix if no is None else prefix + keyspace.pack_u32(no)
+    return prefix if no is None else prefix + layout.pack_u32(no)

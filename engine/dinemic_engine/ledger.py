@@ -42,8 +42,8 @@ from dinemic_engine.outcomes import (
     Withhold,
 )
 from dinemic_engine.ranges import id_term
-from dinemic_engine.store import Store, keyspace
-from dinemic_engine.store.keyspace import AUTHORIZED, VOID, Head, ObjectRow, Place, Tip
+from dinemic_engine.store import Store, keyspace, layout
+from dinemic_engine.store.layout import AUTHORIZED, VOID, Head, ObjectRow, Place, Tip
 from dinemic_engine.store.overlay import Overlay, Readable, Recent
 from dinemic_engine.types.change import Change
 from dinemic_engine.verdicts import Changes
@@ -177,7 +177,7 @@ class Ledger:
         value = self._rows.get(keyspace.object_key(object_id))
         if value is None:
             raise UnknownObject(f"no object {short(object_id)}... is known here")
-        no = keyspace.unpack_u32(value)
+        no = layout.unpack_u32(value)
         row = _object_row(self._rows, no)
         if row.hidden:
             raise UnknownObject(f"no object {short(object_id)}... is known here")
@@ -246,7 +246,7 @@ class Ledger:
             if value is None:
                 missing.append(parent)
             else:
-                parents.append(keyspace.unpack_place(value))
+                parents.append(layout.unpack_place(value))
         if missing:
             return Orphan(event, tuple(missing))
         try:
@@ -356,13 +356,13 @@ class Ledger:
         model_value = rows.get(keyspace.model_key(create.model))
         if model_value is None:
             model_no = tip.models
-            rows.rows[keyspace.model_key(create.model)] = keyspace.pack_u32(model_no)
+            rows.rows[keyspace.model_key(create.model)] = layout.pack_u32(model_no)
             proposal.tip = tip = tip._replace(models=model_no + 1)
         else:
-            model_no = keyspace.unpack_u32(model_value)
+            model_no = layout.unpack_u32(model_value)
         proposal.tip = tip._replace(objects=no + 1)
-        rows.rows[keyspace.object_key(event.id)] = keyspace.pack_u32(no)
-        rows.rows[keyspace.by_model_key(create.model, event.id)] = keyspace.pack_u32(no)
+        rows.rows[keyspace.object_key(event.id)] = layout.pack_u32(no)
+        rows.rows[keyspace.by_model_key(create.model, event.id)] = layout.pack_u32(no)
         row = ObjectRow(
             event.id,
             create.model,
@@ -384,7 +384,7 @@ class Ledger:
         """The rows every event has, whatever its ops."""
         rows = proposal.rows.rows
         tip = proposal.tip
-        arrival = keyspace.pack_arrival(place.no, event.t, event.id)
+        arrival = layout.pack_arrival(place.no, event.t, event.id)
         seq = tip.seq + 1
         proposal.tip = tip = Tip(
             seq,
@@ -418,7 +418,7 @@ class Ledger:
     ) -> None:
         key, term = keyspace.fingerprint_key(model_no), id_term(event_id)
         value = proposal.rows.get(key)
-        proposal.rows.rows[key] = keyspace.add_to_sums(value, term, by, effective_by)
+        proposal.rows.rows[key] = layout.add_to_sums(value, term, by, effective_by)
 
     # -- guards -------------------------------------------------------------------------------
 
@@ -436,7 +436,7 @@ class Ledger:
         row = _object_row(rows, no)
         value = rows.get(keyspace.place_key(event.id))
         if value is not None:
-            return guards.asked(rows, row, event, keyspace.unpack_place(value))
+            return guards.asked(rows, row, event, layout.unpack_place(value))
         parents = [log.place_of(rows, parent) for parent in event.parents]
         placement = log.place(rows, no, event, parents, row.chains)
         trial = Overlay(rows, placement.rows)
@@ -455,13 +455,13 @@ class Ledger:
         value = self._rows.get(keyspace.object_key(event.object))
         if value is None:
             raise UnknownObject(f"no object {short(event.object)}... is known here")
-        return _object_row(self._rows, keyspace.unpack_u32(value)).model
+        return _object_row(self._rows, layout.unpack_u32(value)).model
 
     def _no(self, object_id: bytes) -> int:
         value = self._store.get(keyspace.object_key(object_id))
         if value is None:
             raise UnknownObject(f"no object {short(object_id)}... is known here")
-        return keyspace.unpack_u32(value)
+        return layout.unpack_u32(value)
 
     def waiting(self, object_id: bytes) -> Event | None:
         """The first event of an object, in order, that waits for the guards; None if none does.
@@ -510,7 +510,7 @@ class Ledger:
         """
         proposal = Proposal([], Overlay(self._rows), self._tip, self._tip, None)
         value = self._store.get(keyspace.place_key(event_id))
-        place = None if value is None else keyspace.unpack_place(value)
+        place = None if value is None else layout.unpack_place(value)
         if place is None or vetoes.veto_of(self._store, place.no, place.t, event_id) is None:
             raise KeyError(event_id)
         event = log.event_at(self._store, place.no, place.t, event_id)
@@ -536,7 +536,7 @@ def _object_row(rows: Readable, no: int) -> ObjectRow:
     value = rows.get(keyspace.object_row_key(no))
     if value is None:
         raise StoreCorrupt(f"object number {no} has events and no row")
-    return keyspace.unpack_object(value)
+    return layout.unpack_object(value)
 
 
 def check_tip(store: Store) -> Tip:
@@ -547,22 +547,22 @@ def check_tip(store: Store) -> Tip:
     Raises:
         StoreCorrupt: another layout, or the arrivals do not lead to the tip.
     """
-    layout = store.get(keyspace.FORMAT_KEY)
+    marker = store.get(keyspace.FORMAT_KEY)
     value = store.get(keyspace.TIP_KEY)
-    if layout is None:
+    if marker is None:
         if value is not None or next(store.scan(b"", b"\xff"), None) is not None:
             raise StoreCorrupt("there are rows here, but no layout marker")
         store.write({keyspace.FORMAT_KEY: keyspace.LAYOUT})
-        return keyspace.NOTHING
-    if layout != keyspace.LAYOUT:
+        return layout.NOTHING
+    if marker != keyspace.LAYOUT:
         raise StoreCorrupt(
-            f"the store has layout {layout!r:.20}, this version reads {keyspace.LAYOUT!r}"
+            f"the store has layout {marker!r:.20}, this version reads {keyspace.LAYOUT!r}"
         )
     if value is None:
         if store.get(keyspace.arrival_key(1)) is not None:
             raise StoreCorrupt("there are events here, but no tip")
-        return keyspace.NOTHING
-    tip = keyspace.unpack_tip(value)
+        return layout.NOTHING
+    tip = layout.unpack_tip(value)
     if store.get(keyspace.arrival_key(tip.seq + 1)) is not None:
         raise StoreCorrupt(f"there are more events here than the {tip.seq} the tip counts")
     digest, expected = tip.flushed_digest, tip.flushed_seq + 1
@@ -581,7 +581,7 @@ def check_tip(store: Store) -> Tip:
 
 def _is_whole(store: Store, arrival: bytes) -> bool:
     """Whether the event an ``L`` row names is there, with the content of its id."""
-    no, t, event_id = keyspace.unpack_arrival(arrival)
+    no, t, event_id = layout.unpack_arrival(arrival)
     raw = store.get(keyspace.event_key(no, t, event_id))
     if raw is None:
         return False

@@ -34,8 +34,8 @@ from typing import NamedTuple
 from dinemic_engine.errors import BrokenChain, Reason, StoreCorrupt
 from dinemic_engine.event import Event, open_envelope_untrusted, read_event_untrusted
 from dinemic_engine.ids import AuthorId, short
-from dinemic_engine.store import keyspace
-from dinemic_engine.store.keyspace import VOID, Head, Place
+from dinemic_engine.store import keyspace, layout
+from dinemic_engine.store.layout import VOID, Head, Place
 from dinemic_engine.store.overlay import Overlay, Readable
 
 
@@ -66,7 +66,7 @@ def place(
             raise BrokenChain(Reason.CLOCK, f"t is not above that of parent {short(parent_id)}")
     own_key = keyspace.chains_key(no, event.author)
     own_value = rows.get(own_key)
-    own = list(keyspace.unpack_chains(own_value)) if own_value else []
+    own = list(layout.unpack_chains(own_value)) if own_value else []
     extended = _extendable(rows, own, parents)
     if extended is None:
         chain, seq, base = chains, 1, 0
@@ -89,9 +89,9 @@ def place(
             _merge(merged, {parent.chain: parent.seq})
         merged.pop(chain, None)
         base = seq
-        changed[keyspace.vector_key(no, chain, base)] = keyspace.pack_chains(merged.items())
-    changed[own_key] = keyspace.pack_chains(own)
-    changed[keyspace.chain_key(no, chain, seq)] = keyspace.pack_order(event.t, event.id)
+        changed[keyspace.vector_key(no, chain, base)] = layout.pack_chains(merged.items())
+    changed[own_key] = layout.pack_chains(own)
+    changed[keyspace.chain_key(no, chain, seq)] = layout.pack_order(event.t, event.id)
     return Placement(Place(no, event.t, chain, seq, base, 0), chains, changed)
 
 
@@ -124,7 +124,7 @@ def vector(rows: Readable, no: int, chain: int, base: int) -> dict[int, int]:
     if base == 0:
         return {}
     value = rows.get(keyspace.vector_key(no, chain, base))
-    return dict(keyspace.unpack_chains(value)) if value else {}
+    return dict(layout.unpack_chains(value)) if value else {}
 
 
 def seen(rows: Readable, no: int, chain: int, base: int, other: int) -> int:
@@ -146,7 +146,7 @@ def covers(rows: Readable, event: Place, chain: int, seq: int) -> bool:
 
 def heads(rows: Readable, no: int) -> list[Head]:
     """The effective events that no effective event has in its past."""
-    return keyspace.unpack_heads(rows.get(keyspace.heads_key(no)) or b"")
+    return layout.unpack_heads(rows.get(keyspace.heads_key(no)) or b"")
 
 
 def add_head(rows: Overlay, event: Event, place: Place) -> None:
@@ -154,14 +154,14 @@ def add_head(rows: Overlay, event: Event, place: Place) -> None:
     key = keyspace.heads_key(place.no)
     value = rows.get(key) or b""
     kept: list[Head] = []
-    if len(event.parents) != 1 or not keyspace.is_only_head(value, event.parents[0]):
+    if len(event.parents) != 1 or not layout.is_only_head(value, event.parents[0]):
         kept = [
             head
-            for head in keyspace.unpack_heads(value)
+            for head in layout.unpack_heads(value)
             if head.id not in event.parents and not covers(rows, place, head.chain, head.seq)
         ]
     kept.append(Head(event.t, event.id, place.chain, place.seq, place.base))
-    rows.rows[key] = keyspace.pack_heads(kept)
+    rows.rows[key] = layout.pack_heads(kept)
 
 
 def find_heads(rows: Overlay, no: int, chains: int) -> list[Head]:
@@ -177,7 +177,7 @@ def find_heads(rows: Overlay, no: int, chains: int) -> list[Head]:
         )
     ]
     found.sort()
-    rows.rows[keyspace.heads_key(no)] = keyspace.pack_heads(found)
+    rows.rows[keyspace.heads_key(no)] = layout.pack_heads(found)
     return found
 
 
@@ -192,7 +192,7 @@ def chain_backwards(rows: Readable, no: int, chain: int) -> Iterator[tuple[int, 
     """(seq, t, id, place) of a chain's events, the last first."""
     start, end = keyspace.chain_key(no, chain, 0), keyspace.chain_key(no, chain + 1, 0)
     for key, value in rows.scan(start, end, reverse=True):
-        t, event_id = keyspace.unpack_order(value)
+        t, event_id = layout.unpack_order(value)
         yield int.from_bytes(key[-8:], "big"), t, event_id, place_of(rows, event_id)
 
 
@@ -205,7 +205,7 @@ def place_of(rows: Readable, event_id: bytes) -> Place:
     value = rows.get(keyspace.place_key(event_id))
     if value is None:
         raise StoreCorrupt(f"event {short(event_id)} has rows and no place")
-    return keyspace.unpack_place(value)
+    return layout.unpack_place(value)
 
 
 def event_at(rows: Readable, no: int, t: int, event_id: bytes) -> Event:
@@ -223,7 +223,7 @@ def event_at(rows: Readable, no: int, t: int, event_id: bytes) -> Event:
 def tips_of(rows: Readable, no: int, author: bytes) -> list[tuple[int, int]]:
     """(chain, seq of its last event) of an author's chains."""
     value = rows.get(keyspace.chains_key(no, author))
-    return list(keyspace.unpack_chains(value or b""))
+    return list(layout.unpack_chains(value or b""))
 
 
 def tip_of(rows: Readable, no: int, chain: int) -> int:
@@ -244,7 +244,7 @@ def chain_between(
 ) -> list[tuple[int, bytes]]:
     """(t, id) of a chain's events from seq `start` to before `end`, in order."""
     keys = keyspace.chain_key(no, chain, start), keyspace.chain_key(no, chain, end)
-    return [keyspace.unpack_order(value) for _, value in rows.scan(*keys)]
+    return [layout.unpack_order(value) for _, value in rows.scan(*keys)]
 
 
 def reach(rows: Readable, event: Place, chain: int) -> int:

@@ -9,7 +9,7 @@ from typing import TypeAlias
 from dinemic_engine.errors import InvalidEvent
 from dinemic_engine.event import Event
 from dinemic_engine.ids import EventId
-from dinemic_engine.store.keyspace import AUTHORIZED, VOID
+from dinemic_engine.store.layout import AUTHORIZED, VOID
 from dinemic_engine.types.change import Change
 from dinemic_engine.vetoes import Veto
 
@@ -21,7 +21,7 @@ class Admitted:
     event: Event
     model: str
     flags: int
-    """`keyspace.AUTHORIZED`, or why it is void: `REVOKED` (AUTH-4) or `CLOSED` (AUTH-5)."""
+    """`layout.AUTHORIZED`, or why it is void: `REVOKED` (AUTH-4) or `CLOSED` (AUTH-5)."""
     inert: bool = False
     """Void, and nothing effective was built on it: it is not passed on (REC-1)."""
     flipped: tuple[tuple[Event, int], ...] = ()

@@ -15,8 +15,8 @@ from dinemic_engine.edits import Set
 from dinemic_engine.errors import UnknownObject
 from dinemic_engine.ids import AuthorId, EventId, ObjectId, short
 from dinemic_engine.ops import Epoch
-from dinemic_engine.store import keyspace
-from dinemic_engine.store.keyspace import ObjectRow
+from dinemic_engine.store import keyspace, layout
+from dinemic_engine.store.layout import ObjectRow
 from dinemic_engine.store.overlay import Readable
 from dinemic_engine.types import register
 
@@ -81,8 +81,8 @@ def readers(
     return sorted(found.values(), key=lambda each: (each.author != row.owner, each.t, each.author))
 
 
-def _place_in(rows: Readable, no: int, event_id: bytes) -> keyspace.Place:
+def _place_in(rows: Readable, no: int, event_id: bytes) -> layout.Place:
     value = rows.get(keyspace.place_key(event_id))
-    if value is None or keyspace.unpack_place(value).no != no:
+    if value is None or layout.unpack_place(value).no != no:
         raise UnknownObject(f"no event {short(event_id)}... of this object is known here")
-    return keyspace.unpack_place(value)
+    return layout.unpack_place(value)

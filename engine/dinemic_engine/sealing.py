@@ -162,7 +162,7 @@ def _associated(object_id: bytes, path: bytes, sealed: Sealed) -> bytes:
 
 
 def reader_sum(readers_sum: bytes, reader: AuthorId, *, leaves: bool = False) -> bytes:
-    """`readers_sum` with one more reader in it, or one less (keyspace.Sealing)."""
+    """`readers_sum` with one more reader in it, or one less (layout.Sealing)."""
     term = int.from_bytes(hashlib.sha256(reader).digest(), "big")
     total = int.from_bytes(readers_sum, "big") + (-term if leaves else term)
     return (total % (1 << 256)).to_bytes(32, "big")

@@ -24,8 +24,8 @@ from dinemic_engine.event import Event
 from dinemic_engine.ids import ID_BYTES, AuthorId, to_text
 from dinemic_engine.ops import READ, ROLES, Create, Epoch, Grant, Remove, Revoke, SetPolicy
 from dinemic_engine.sealing import reader_sum
-from dinemic_engine.store import keyspace
-from dinemic_engine.store.keyspace import VOID, ObjectRow, Place, Sealing
+from dinemic_engine.store import keyspace, layout
+from dinemic_engine.store.layout import VOID, ObjectRow, Place, Sealing
 from dinemic_engine.store.overlay import Overlay, Readable
 from dinemic_engine.types import Change, digest_items, type_of
 from dinemic_engine.vetoes import is_withheld
@@ -42,13 +42,13 @@ def keep_facts(rows: Overlay, row: ObjectRow, place: Place, event: Event) -> Obj
             type_of(op).keep(rows, place, event, index, op)
     if only_edits(event.ops):
         return row
-    act = keyspace.pack_act(place, event.author)
+    act = layout.pack_act(place, event.author)
     for index, op in enumerate(event.ops):
         match op:
             case Grant():
                 prefix = keyspace.acts_prefix(b"G", place.no, op.signing, op.role)
                 key = keyspace.act_key(prefix, event.t, event.id, index)
-                rows.rows[key] = act + keyspace.pack_holder(op.subject, op.suite, op.sealing)
+                rows.rows[key] = act + layout.pack_holder(op.subject, op.suite, op.sealing)
             case Revoke():
                 prefix = keyspace.acts_prefix(b"K", place.no, op.signing, op.role)
                 key = keyspace.act_key(prefix, event.t, event.id, index)
@@ -76,7 +76,7 @@ def _keep_epoch(
     rows: Overlay, row: ObjectRow, place: Place, event: Event, index: int, op: Epoch
 ) -> None:
     """Keep who has the key of an epoch now, and of whom it may be that they may not read."""
-    no, act = place.no, keyspace.pack_act(place, event.author)
+    no, act = place.no, layout.pack_act(place, event.author)
     prefix = keyspace.epochs_prefix(no, op.commit)
     rows.rows[keyspace.act_key(prefix, event.t, event.id, index)] = act
     having = dict.fromkeys([event.author], b"\0") | {reader: b"\1" for reader, _ in op.recipients}
@@ -108,7 +108,7 @@ def settle_holder(
     key = keyspace.holder_key(no, role, author)
     grant = access.holder(rows, row, no, author, role)
     before = rows.get(key)
-    now = None if grant is None else keyspace.pack_holder(*grant[2:5])
+    now = None if grant is None else layout.pack_holder(*grant[2:5])
     if now == before:
         return
     rows.rows[key] = now
@@ -132,7 +132,7 @@ def shelve(rows: Overlay, place: Place, event: Event, *, back: bool = False) -> 
 
     With `back` the event is void no more. See `dinemic_engine.guards`.
     """
-    value = None if back else keyspace.pack_write_place(place.chain, place.seq)
+    value = None if back else layout.pack_write_place(place.chain, place.seq)
     for index, op in enumerate(event.ops):
         if isinstance(op, EDITS):
             prefix = keyspace.void_writes_prefix(place.no, stored_key(op).encode())
@@ -276,7 +276,7 @@ def sealing_of(rows: Readable, no: int) -> Sealing:
     value = rows.get(keyspace.sealing_key(no))
     if value is None:
         raise AssertionError("an object without its sealing row")
-    return keyspace.unpack_sealing(value)
+    return layout.unpack_sealing(value)
 
 
 # -- digest ---------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ from dinemic_engine.event import Event
 from dinemic_engine.ids import AuthorId
 from dinemic_engine.ops import Grant, Revoke, SetPolicy
 from dinemic_engine.store import keyspace
-from dinemic_engine.store.keyspace import AUTHORIZED, VOID, ObjectRow, Place
+from dinemic_engine.store.layout import AUTHORIZED, VOID, ObjectRow, Place
 from dinemic_engine.store.overlay import Overlay, Readable
 from dinemic_engine.types.change import Change
 

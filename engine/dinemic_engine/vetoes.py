@@ -25,8 +25,8 @@ from dinemic_engine import canonical
 from dinemic_engine.errors import InvalidEvent
 from dinemic_engine.event import Event
 from dinemic_engine.ids import EventId
-from dinemic_engine.store import keyspace
-from dinemic_engine.store.keyspace import ObjectRow, Place
+from dinemic_engine.store import keyspace, layout
+from dinemic_engine.store.layout import ObjectRow, Place
 from dinemic_engine.store.overlay import Overlay, Readable
 
 
@@ -90,7 +90,7 @@ def waiting(rows: Readable, no: int) -> Iterator[tuple[int, EventId]]:
     """(t, id) of an object's events that wait for the guards, in order."""
     prefix = keyspace.of_object(b"w", no)
     for key, _ in rows.scan(prefix, keyspace.after(prefix)):
-        t, event_id = keyspace.unpack_order(key)
+        t, event_id = layout.unpack_order(key)
         yield t, EventId(event_id)
 
 
@@ -108,7 +108,7 @@ def withheld(rows: Readable, no: int) -> list[Withheld]:
     found = [Withheld(t, event_id, None) for t, event_id in waiting(rows, no)]
     prefix = keyspace.of_object(b"v", no)
     for key, value in rows.scan(prefix, keyspace.after(prefix)):
-        t, event_id = keyspace.unpack_order(key)
+        t, event_id = layout.unpack_order(key)
         found.append(Withheld(t, EventId(event_id), _unpack(value)))
     return sorted(found, key=lambda each: each[:2])
 

@@ -23,8 +23,8 @@ from dinemic_engine.limits import T_US_MAX
 from dinemic_engine.ops import ROLES, Epoch, Policy
 from dinemic_engine.ranges import HIGHEST, LOWEST, Bound, Fingerprint, Key
 from dinemic_engine.readers import Having
-from dinemic_engine.store import keyspace
-from dinemic_engine.store.keyspace import (
+from dinemic_engine.store import keyspace, layout
+from dinemic_engine.store.layout import (
     AUTHORIZED,
     CLOSED,
     VOID,
@@ -150,9 +150,9 @@ class View:
         value = self._store.get(keyspace.object_key(object_id))
         if value is None:
             return None
-        no = keyspace.unpack_u32(value)
+        no = layout.unpack_u32(value)
         row = self._store.get(keyspace.object_row_key(no))
-        return (no, keyspace.unpack_object(row)) if row is not None else None
+        return (no, layout.unpack_object(row)) if row is not None else None
 
     def need(self, object_id: bytes) -> tuple[int, ObjectRow]:
         """As `find`.
@@ -170,8 +170,8 @@ class View:
         prefix = b"B" + (model.encode("ascii") + b"\0" if model else b"")
         for key, value in self._store.scan(prefix, keyspace.after(prefix)):
             if not removed:
-                row = self._store.get(keyspace.object_row_key(keyspace.unpack_u32(value)))
-                if row is None or not keyspace.unpack_object(row).is_there:
+                row = self._store.get(keyspace.object_row_key(layout.unpack_u32(value)))
+                if row is None or not layout.unpack_object(row).is_there:
                     continue
             name, object_id = key[1:-33], key[-32:]
             yield name.decode("ascii"), ObjectId(object_id)
@@ -197,7 +197,7 @@ class View:
         return [
             key[len(prefix) :].decode()
             for key, value in self._store.scan(prefix, keyspace.after(prefix))
-            if not keyspace.unpack_written(value).deleted
+            if not layout.unpack_written(value).deleted
         ]
 
     def conflicts(self, object_id: bytes, stored: str) -> list[Reading]:
@@ -298,7 +298,7 @@ class View:
         value = self._store.get(keyspace.holder_key(no, role, author))
         if value is None:
             return None
-        subject, suite, sealing = keyspace.unpack_holder(value)
+        subject, suite, sealing = layout.unpack_holder(value)
         return Holder(author, ObjectId(subject), suite, sealing)
 
     def has_role(self, object_id: bytes, author: AuthorId, role: int) -> bool:
@@ -424,12 +424,12 @@ class View:
         value = self._store.get(keyspace.place_key(event_id))
         if value is None:
             return None
-        place = keyspace.unpack_place(value)
+        place = layout.unpack_place(value)
         raw = self._store.get(keyspace.event_key(place.no, place.t, event_id))
         row = self._store.get(keyspace.object_row_key(place.no))
         if raw is None or row is None:
             raise StoreCorrupt(f"event {short(event_id)} has a place and is not there")
-        return keyspace.unpack_object(row).model, raw
+        return layout.unpack_object(row).model, raw
 
     def history(self, object_id: bytes) -> Iterator[LoggedEvent]:
         """The object's events in replay order."""
@@ -455,7 +455,7 @@ class View:
     def tip(self) -> Tip:
         """How much has been admitted."""
         value = self._store.get(keyspace.TIP_KEY)
-        return keyspace.unpack_tip(value) if value is not None else keyspace.NOTHING
+        return layout.unpack_tip(value) if value is not None else layout.NOTHING
 
     # -- digests and ranges -------------------------------------------------------------------
 
@@ -504,9 +504,9 @@ class View:
         value = self._store.get(keyspace.model_key(model))
         if value is None:
             return Fingerprint(0, 0)
-        model_no = keyspace.unpack_u32(value)
+        model_no = layout.unpack_u32(value)
         if lower == LOWEST and upper == HIGHEST:
-            sums = keyspace.unpack_sums(self._store.get(keyspace.fingerprint_key(model_no)))
+            sums = layout.unpack_sums(self._store.get(keyspace.fingerprint_key(model_no)))
             return Fingerprint(*(sums[2:] if effective else sums[:2]))
         keys = self._range(model_no, lower, upper, effective=effective)
         return Fingerprint.of(event_id for _, event_id in keys)
@@ -519,7 +519,7 @@ class View:
         if value is None:
             return []
         found: list[Key] = []
-        for key in self._range(keyspace.unpack_u32(value), lower, upper, effective=effective):
+        for key in self._range(layout.unpack_u32(value), lower, upper, effective=effective):
             if len(found) >= limit:
                 break
             found.append(key)

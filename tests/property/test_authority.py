@@ -39,7 +39,7 @@ from dinemic_engine.ops import (
 from dinemic_engine.outcomes import Admitted, Duplicate, Orphan, Refused
 from dinemic_engine.ranges import Fingerprint
 from dinemic_engine.sealing import reader_sum
-from dinemic_engine.store.keyspace import AUTHORIZED, CLOSED, REVOKED
+from dinemic_engine.store.layout import AUTHORIZED, CLOSED, REVOKED
 from dinemic_engine.store.memory import MemoryStore
 from dinemic_engine.view import View
 from reference.authority import Judge, Opening, Plain, pasts

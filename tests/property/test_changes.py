@@ -14,7 +14,7 @@ from dinemic_engine.event import Event
 from dinemic_engine.ops import ROLES
 from dinemic_engine.outcomes import Answered, Orphan
 from dinemic_engine.state import ROLE_LISTS
-from dinemic_engine.store import keyspace
+from dinemic_engine.store import keyspace, layout
 from dinemic_engine.store.memory import MemoryStore
 from dinemic_engine.types import counter, mapping, members
 from dinemic_engine.types.change import Change
@@ -89,7 +89,7 @@ def seen(view: View, store: MemoryStore) -> dict[tuple[bytes, str], int]:
             for key, value in store.scan(prefix, keyspace.after(prefix)):
                 stored = key[5:].decode()
                 if letter == b"R":
-                    count = int(not keyspace.unpack_written(value).deleted)
+                    count = int(not layout.unpack_written(value).deleted)
                 elif stored.startswith(mapping.PREFIX):
                     count = mapping.length(store, no, stored.encode())
                 elif stored.startswith(members.PREFIX):

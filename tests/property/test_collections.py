@@ -24,7 +24,7 @@ from dinemic_engine.edits import (
 from dinemic_engine.event import Event
 from dinemic_engine.ids import EventId
 from dinemic_engine.ops import Policy
-from dinemic_engine.store import keyspace
+from dinemic_engine.store import keyspace, layout
 from dinemic_engine.store.memory import MemoryStore
 from dinemic_engine.store.overlay import Overlay
 from dinemic_engine.types import (
@@ -156,9 +156,9 @@ def test_ord_7_effects_taken_and_taken_back_in_any_order_leave_the_same_rows(
         events.append(child(events[-1], OWNER, op))
     store = MemoryStore()
     rows = Overlay(store)
-    placed: list[tuple[keyspace.Place, Event, Edit]] = []
+    placed: list[tuple[layout.Place, Event, Edit]] = []
     for seq, event in enumerate(events):
-        place = keyspace.Place(0, event.t, 0, seq + 1, 0, keyspace.AUTHORIZED)
+        place = layout.Place(0, event.t, 0, seq + 1, 0, layout.AUTHORIZED)
         rows.rows[keyspace.place_key(event.id)] = place.pack()
         rows.rows[keyspace.event_key(0, event.t, event.id)] = event.raw
         edit = event.ops[0]

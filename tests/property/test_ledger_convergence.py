@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from dinemic_engine import log
 from dinemic_engine.errors import Reason
 from dinemic_engine.event import Event
+from dinemic_engine.ids import EventId
 from dinemic_engine.ledger import Ledger
 from dinemic_engine.ops import Policy
 from dinemic_engine.outcomes import Admitted, Duplicate, Orphan, Refused
 from dinemic_engine.ranges import Fingerprint
-from dinemic_engine.store import keyspace
+from dinemic_engine.store import keyspace, layout
 from dinemic_engine.store.memory import MemoryStore
 from reference import lists
 from support.graphs import FIELDS, NOW, SEEDS, Site, delivery, histories, portable
@@ -161,7 +162,7 @@ def test_past_queries_by_vector_equal_a_walk_of_the_graph(events: list[Event], s
     for event_id in judged.admitted:
         value = site.store.get(keyspace.place_key(event_id))
         assert value is not None
-        places[event_id] = keyspace.unpack_place(value)
+        places[event_id] = layout.unpack_place(value)
     assert len({(place.chain, place.seq) for place in places.values()}) == len(places)
     for event_id, place in places.items():
         past = judged.past(judged.admitted[event_id]) | {event_id}
@@ -185,11 +186,11 @@ def test_range_fingerprints_count_what_the_range_holds(
     inside = [key for key in keys if low <= key < high]
     assert site.view.fingerprint("M0", low, high) == Fingerprint.of(at for _, at in inside)
     assert site.view.range_keys("M0", low, high, 5) == inside[:5]
-    standing = [key for key in inside if judged.verdict(key[1]) != "void"]
+    standing = [key for key in inside if judged.verdict(EventId(key[1])) != "void"]
     found = site.view.fingerprint("M0", low, high, effective=True)
     assert found == Fingerprint.of(at for _, at in standing)
     assert site.view.range_keys("M0", low, high, 5, effective=True) == standing[:5]
-    whole = Fingerprint.of(at for _, at in keys if judged.verdict(at) != "void")
+    whole = Fingerprint.of(at for _, at in keys if judged.verdict(EventId(at)) != "void")
     assert site.view.fingerprint("M0", effective=True) == whole
 
 

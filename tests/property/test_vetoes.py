@@ -10,6 +10,7 @@ import hashlib
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import pytest
 
@@ -98,6 +99,11 @@ def worlds(request: pytest.FixtureRequest, rng: random.Random) -> list[int]:
     return [rng.randrange(1 << 40) for _ in range(request.param)]
 
 
+def answer(hides: bool, _model: str, _event: Event, _authorized: bool) -> bool:
+    """A predicate that says the same of every event."""
+    return hides
+
+
 def only(rows: dict[tuple[object, ...], object], letters: frozenset[int]) -> dict[object, object]:
     return {key: value for key, value in rows.items() if ord(key[0]) in letters}  # type: ignore[arg-type]
 
@@ -147,9 +153,8 @@ def test_i_05_the_view_is_the_fold_of_what_stands_and_is_not_withheld(worlds: li
         assert site.vetoes <= withheld
         fold = Ledger(store := MemoryStore())
         for event in sorted(site.events(), key=lambda event: (event.t, event.id)):
-            proposal = fold.prepare(
-                [event], NOW, None, withhold=lambda _, it, __, ids=withheld: it.id in ids
-            )
+            hides = event.id in withheld
+            proposal = fold.prepare([event], NOW, None, withhold=partial(answer, hides))
             fold.accept(proposal)
         folded, found = portable(store), site.portable()
         local = {key for key in folded | found if ord(key[0]) in LOCAL}  # type: ignore[arg-type]

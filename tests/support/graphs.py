@@ -41,7 +41,7 @@ from dinemic_engine.ops import (
     SetPolicy,
 )
 from dinemic_engine.outcomes import Admitted, Ahead, Duplicate, Orphan, Outcome, Refused, Surplus
-from dinemic_engine.store import Store, keyspace
+from dinemic_engine.store import Store, keyspace, layout
 from dinemic_engine.store.memory import MemoryStore
 from dinemic_engine.view import View
 from dinemic_engine.waiting import Waiting
@@ -193,8 +193,8 @@ def portable(store: Store) -> dict[tuple[object, ...], object]:
     they stand for is judged by what is asked of them. Inert ends of chains become inert events:
     how one author's branches make chains depends on the order of arrival.
     """
-    objects = {keyspace.unpack_u32(value): key[1:] for key, value in store.scan(b"O", b"P")}
-    models = {keyspace.unpack_u32(value): key[1:] for key, value in store.scan(b"M", b"N")}
+    objects = {layout.unpack_u32(value): key[1:] for key, value in store.scan(b"O", b"P")}
+    models = {layout.unpack_u32(value): key[1:] for key, value in store.scan(b"M", b"N")}
     found: dict[tuple[object, ...], object] = {}
     for key, value in store.scan(b"", b"\xff"):
         letter, number = key[:1], int.from_bytes(key[1:5], "big")
@@ -239,13 +239,13 @@ def portable(store: Store) -> dict[tuple[object, ...], object]:
             case b"e" | b"h":
                 found[letter, objects[number], key[5:]] = value if letter == b"e" else None
             case b"H":
-                heads = {(head.t, head.id) for head in keyspace.unpack_heads(value)}
+                heads = {(head.t, head.id) for head in layout.unpack_heads(value)}
                 found[letter, objects[number]] = heads
             case b"N":
-                row = keyspace.unpack_object(value)
+                row = layout.unpack_object(value)
                 found[letter, objects[number]] = row._replace(model_no=0, chains=0, tails=0)
             case b"I":
-                place = keyspace.unpack_place(value)
+                place = layout.unpack_place(value)
                 found[letter, key[1:]] = (objects[place.no], place.t, place.flags)
             case b"T" | b"F":
                 found[letter, models[number], key[5:]] = value

@@ -17,7 +17,7 @@ from dinemic_engine.ledger import Ledger
 from dinemic_engine.limits import T_US_MAX
 from dinemic_engine.ops import UPDATE, Create, Grant, Policy
 from dinemic_engine.ranges import id_term
-from dinemic_engine.store import keyspace
+from dinemic_engine.store import keyspace, layout
 from dinemic_engine.store.memory import MemoryStore
 from dinemic_engine.vetoes import Veto
 from dinemic_engine.view import View
@@ -154,7 +154,7 @@ def test_what_guards_refused_or_have_yet_to_see_is_no_finding() -> None:
 def test_an_event_hidden_by_a_row_alone_is_named(letter: str) -> None:
     store, sample = filled()
     event = sample.named["bob"]
-    no = keyspace.unpack_u32(store.get(keyspace.object_key(sample.person)) or b"")
+    no = layout.unpack_u32(store.get(keyspace.object_key(sample.person)) or b"")
     key = {"v": keyspace.veto_key, "w": keyspace.waiting_key}[letter](no, event.t, event.id)
     value = canonical.encode(["guard", "reason"]) if letter == "v" else b""
     store.write({key: value})
@@ -228,7 +228,7 @@ def test_arrivals_in_another_order_are_found_though_the_running_hash_fits() -> N
     for seq, value in enumerate(arrivals, 1):
         digest = hashlib.sha256(digest + value).digest()
         rows[keyspace.arrival_key(seq)] = value
-    tip = keyspace.unpack_tip(store.get(keyspace.TIP_KEY) or b"")
+    tip = layout.unpack_tip(store.get(keyspace.TIP_KEY) or b"")
     rows[keyspace.TIP_KEY] = tip._replace(
         digest=digest, flushed_seq=0, flushed_digest=bytes(32)
     ).pack()
@@ -266,8 +266,8 @@ def test_a_grant_row_made_up_on_disk_gives_no_right() -> None:
     key = keyspace.act_key(
         keyspace.acts_prefix(b"G", 0, sample.stranger.public, UPDATE), T0, genesis.id, 1
     )
-    act = keyspace.pack_act(keyspace.Place(0, T0, 0, 1, 0, 0), genesis.author)
-    store.write({key: act + keyspace.pack_holder(op.subject, op.suite, op.sealing)})
+    act = layout.pack_act(layout.Place(0, T0, 0, 1, 0, 0), genesis.author)
+    store.write({key: act + layout.pack_holder(op.subject, op.suite, op.sealing)})
     (finding,) = audit(store).findings
     assert (finding.kind, finding.event) == ("grant", EventId(sample.named["genesis"].id))
     assert finding.detail.endswith("follows from no event")
@@ -299,8 +299,8 @@ def test_a_void_event_called_effective_is_named() -> None:
     store, sample = filled()
     event = sample.named["void"]
     key = keyspace.place_key(event.id)
-    place = keyspace.unpack_place(store.get(key) or b"")
-    store.write({key: place._replace(flags=keyspace.AUTHORIZED).pack()})
+    place = layout.unpack_place(store.get(key) or b"")
+    store.write({key: place._replace(flags=layout.AUTHORIZED).pack()})
     (finding,) = audit(store).findings
     assert (finding.kind, finding.object, finding.event) == ("place", sample.desk, event.id)
 
@@ -309,8 +309,8 @@ def test_an_effective_event_called_void_is_named() -> None:
     store, sample = filled()
     event = sample.named["kept"]
     key = keyspace.place_key(event.id)
-    place = keyspace.unpack_place(store.get(key) or b"")
-    store.write({key: place._replace(flags=keyspace.REVOKED).pack()})
+    place = layout.unpack_place(store.get(key) or b"")
+    store.write({key: place._replace(flags=layout.REVOKED).pack()})
     (finding,) = audit(store).findings
     assert (finding.kind, finding.object, finding.event) == ("place", sample.desk, event.id)
 
@@ -322,9 +322,9 @@ def test_the_wrong_events_in_the_reconciled_set_are_named_and_the_fingerprint_wi
     """An inert event put among those that count, with its fingerprint; or the other way round."""
     store, sample = filled()
     event = sample.named[name]
-    model_no = keyspace.unpack_u32(store.get(keyspace.model_key("Desk")) or b"")
+    model_no = layout.unpack_u32(store.get(keyspace.model_key("Desk")) or b"")
     key, sums = keyspace.range_key(model_no, event.t, event.id), keyspace.fingerprint_key(model_no)
-    found = keyspace.unpack_sums(store.get(sums))
+    found = layout.unpack_sums(store.get(sums))
     by = 1 if name == "inert" else -1
     total = (found.total + by * id_term(event.id)) % (1 << 256)
     wrong = found._replace(events=found.events + by, total=total)
@@ -340,7 +340,7 @@ def test_a_lost_revocation_is_missed_and_gives_nothing_back_unseen() -> None:
     store, sample = filled()
     gone = sample.named["dismissed"]
     rows: dict[bytes, bytes | None] = dict.fromkeys(key for key, _ in rows_of(store, "K"))
-    no = keyspace.unpack_u32(store.get(keyspace.object_key(sample.desk)) or b"")
+    no = layout.unpack_u32(store.get(keyspace.object_key(sample.desk)) or b"")
     store.write(rows | {keyspace.event_key(no, gone.t, gone.id): None})
     assert ("event", gone.id, "arrived, and is not there") in {
         (finding.kind, finding.event, finding.detail) for finding in audit(store).findings

@@ -14,7 +14,7 @@ from dinemic.listeners import Cause
 from dinemic_engine import canonical
 from dinemic_engine.edits import Set
 from dinemic_engine.errors import StoreCorrupt, StoreError, StoreFull
-from dinemic_engine.store import keyspace
+from dinemic_engine.store import keyspace, layout
 from dinemic_engine.types.change import Change
 from support.listening import EVE, WITHIN_S, Host, Told, changes_of, write_of
 
@@ -202,7 +202,7 @@ def test_revoking_one_that_is_not_applied_forgets_those_of_its_class_from_before
     host = host.again()
     host.set(1, 1)
     host.listeners.revoke(Told(), FILTER)
-    assert [keyspace.unpack_u32(key[1:]) for key in host.rows(b"l")] == [3]
+    assert [layout.unpack_u32(key[1:]) for key in host.rows(b"l")] == [3]
     assert len(host.rows(b"n")) == 1
     host.listeners.revoke(Told(), "no such: filter")
 

@@ -18,7 +18,7 @@ from dinemic_engine.edits import Set
 from dinemic_engine.event import Event
 from dinemic_engine.ops import UPDATE
 from dinemic_engine.ranges import HIGHEST, LOWEST
-from dinemic_engine.store.keyspace import AUTHORIZED
+from dinemic_engine.store.layout import AUTHORIZED
 from dinemic_transport.rows import Divergence
 from dinemic_transport.session import event_id_untrusted
 from dinemic_transport.status import NetworkStatus

@@ -9,7 +9,7 @@ from dinemic_engine.edits import Set
 from dinemic_engine.errors import InvalidEvent, Reason
 from dinemic_engine.event import open_event_untrusted
 from dinemic_engine.ops import Epoch
-from dinemic_engine.store import keyspace
+from dinemic_engine.store import keyspace, layout
 from support.graphs import CLERK, OWNER, Actor, Site, child, genesis, team
 
 OLDER, NEWER = b"\1" * 32, b"\2" * 32
@@ -94,7 +94,7 @@ def test_an_object_row_is_read_as_it_is_written_and_not_as_it_was() -> None:
     no, row = site.view.need(first.object)
     changed = row._replace(chains=row.chains + 1, removed_by=b"\1" * 40)
 
-    assert keyspace.unpack_object(row.pack()) == row
+    assert layout.unpack_object(row.pack()) == row
     site.store.write({keyspace.object_row_key(no): changed.pack()})
 
     assert site.view.need(first.object) == (no, changed)

@@ -20,7 +20,7 @@ from dinemic_engine.errors import Reason
 from dinemic_engine.event import Event
 from dinemic_engine.ids import short
 from dinemic_engine.limits import INERT_EVENTS_MAX, T_US_MAX
-from dinemic_engine.store import keyspace
+from dinemic_engine.store import keyspace, layout
 from dinemic_transport.peers import Score
 from dinemic_transport.session import Session
 from support.dict_replica import MODEL, DictReplica, read_forced
@@ -175,12 +175,12 @@ def plant(site: Site, case: Case, raw: bytes) -> None:
     begins = {each.raw for each in case.hostile if isinstance(each, Event) and each.is_genesis}
     tip = site.view.tip()
     no = tip.objects if raw in begins else site.view.need(case.object)[0]
-    arrival = keyspace.pack_arrival(no, t, event_id)
+    arrival = layout.pack_arrival(no, t, event_id)
     digest = hashlib.sha256(tip.digest + arrival).digest()
     site.store.write(
         {
             keyspace.event_key(no, t, event_id): raw,
-            keyspace.place_key(event_id): keyspace.Place(no, t, 99, 1, 0, 1).pack(),
+            keyspace.place_key(event_id): layout.Place(no, t, 99, 1, 0, 1).pack(),
             keyspace.arrival_key(tip.seq + 1): arrival,
             keyspace.TIP_KEY: tip._replace(seq=tip.seq + 1, digest=digest).pack(),
         }
@@ -209,8 +209,8 @@ def test_on_disk_a_void_event_that_is_called_effective_is_found(case: Case) -> N
     assert audit(site.store).ok
     for event in events:
         key = keyspace.place_key(event.id)
-        place = keyspace.unpack_place(site.store.get(key) or b"")
-        site.store.write({key: place._replace(flags=keyspace.AUTHORIZED).pack()})
+        place = layout.unpack_place(site.store.get(key) or b"")
+        site.store.write({key: place._replace(flags=layout.AUTHORIZED).pack()})
     found = {each.event for each in audit(site.store).findings if each.kind == "place"}
     assert found == {event.id for event in events}
 

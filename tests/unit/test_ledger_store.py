@@ -16,7 +16,7 @@ from dinemic_engine.limits import HOLD_US, PARENTS_MAX
 from dinemic_engine.ops import UPDATE
 from dinemic_engine.outcomes import Admitted, Ahead, Duplicate, Orphan, Refused
 from dinemic_engine.ranges import Fingerprint
-from dinemic_engine.store import Rows, keyspace
+from dinemic_engine.store import Rows, keyspace, layout
 from dinemic_engine.store.memory import MemoryStore
 from support import edwards
 from support.graphs import CHIEF, CLERK, NOW, OWNER, Site, T, child, genesis, history, team
@@ -235,7 +235,7 @@ def test_a_whole_store_opens() -> None:
     for flush_at in (None, 0, 3, 7):
         store, events = filled(flush_at)
         assert check_tip(store).seq == len(events)
-    assert check_tip(MemoryStore()) == keyspace.NOTHING
+    assert check_tip(MemoryStore()) == layout.NOTHING
 
 
 @pytest.mark.parametrize("seq", range(1, 9))
@@ -271,7 +271,7 @@ def test_an_event_that_is_missing_or_changed_is_noticed(number: int) -> None:
 
 def test_a_hole_before_the_last_flush_is_left_to_the_audit_and_one_after_it_is_noticed() -> None:
     store, events = filled(flush_at=3)
-    tip = keyspace.unpack_tip(store.get(keyspace.TIP_KEY) or b"")
+    tip = layout.unpack_tip(store.get(keyspace.TIP_KEY) or b"")
     assert (tip.flushed_seq, tip.seq) == (4, 8)
     store.write({keyspace.arrival_key(2): None})
     Ledger(store)
@@ -304,8 +304,8 @@ def test_a_missing_short_or_older_tip_is_noticed() -> None:
 def test_rows_without_a_layout_or_of_another_layout_are_not_touched() -> None:
     store, _ = filled(length=2)
     before = rows(store)
-    for layout in (None, b"2"):
-        store.write({keyspace.FORMAT_KEY: layout})
+    for marker in (None, b"2"):
+        store.write({keyspace.FORMAT_KEY: marker})
         with pytest.raises(StoreCorrupt, match="layout"):
             Ledger(store)
     store.write({keyspace.FORMAT_KEY: keyspace.LAYOUT})

@@ -247,6 +247,7 @@ def test_callbacks_apply_and_revoke_listeners(tmp_path: Path) -> None:
         relay.apply(FIELDS)
         for value in ("before", "watch", "during"):
             p.name.set(value)
+        settle(node)  # what waits when a listener is revoked it is not told
         p.name.set("stop")
         settle(node)
         p.name.set("Eve")

@@ -9,15 +9,15 @@ from dinemic_engine.edits import Set
 from dinemic_engine.errors import BrokenChain, Reason
 from dinemic_engine.event import Event
 from dinemic_engine.ops import ADMIN, UPDATE, Policy
-from dinemic_engine.store import keyspace
-from dinemic_engine.store.keyspace import Place
+from dinemic_engine.store import keyspace, layout
+from dinemic_engine.store.layout import Place
 from support.graphs import CHIEF, CLERK, OWNER, Actor, Site, actor, child, genesis, team
 
 
 def place_of(site: Site, event: Event) -> Place:
     value = site.store.get(keyspace.place_key(event.id))
     assert value is not None
-    return keyspace.unpack_place(value)
+    return layout.unpack_place(value)
 
 
 def vectors(site: Site) -> int:

@@ -33,7 +33,7 @@ from dinemic_engine.edits import (
     SetRemove,
 )
 from dinemic_engine.event import Event
-from dinemic_engine.store.keyspace import Place
+from dinemic_engine.store.layout import Place
 from dinemic_engine.store.overlay import Overlay, Readable
 from dinemic_engine.types import counter, mapping, members, register, sequence
 from dinemic_engine.types.change import Change, Question

@@ -18,8 +18,8 @@ from dinemic_engine.canonical import Sealed, Value
 from dinemic_engine.edits import CounterAdd
 from dinemic_engine.event import Event
 from dinemic_engine.limits import INT_MAX, INT_MIN
-from dinemic_engine.store import keyspace
-from dinemic_engine.store.keyspace import Place
+from dinemic_engine.store import keyspace, layout
+from dinemic_engine.store.layout import Place
 from dinemic_engine.store.overlay import Overlay, Readable
 from dinemic_engine.types.change import Change, Question
 from dinemic_engine.types.last_write import Before
@@ -94,9 +94,9 @@ def _count(
             seen.append(Change(stored.decode(), "", old, new))
         return
     key = keyspace.tally_key(no, stored)
-    count, total = keyspace.unpack_tally(rows.get(key))
+    count, total = layout.unpack_tally(rows.get(key))
     adds, after = count + sign, total + sign * op.amount
-    rows.rows[key] = keyspace.pack_tally(adds, after) if adds else None
+    rows.rows[key] = layout.pack_tally(adds, after) if adds else None
     if seen is not None:
         old = _encode_sum(total) if count else None
         seen.append(Change(stored.decode(), "", old, _encode_sum(after) if adds else None))
@@ -109,7 +109,7 @@ def _encode_sum(total: int) -> bytes:
 
 def read(rows: Readable, no: int, stored: bytes) -> tuple[int, int]:
     """(how many plain adds took effect, their sum)."""
-    return keyspace.unpack_tally(rows.get(keyspace.tally_key(no, stored)))
+    return layout.unpack_tally(rows.get(keyspace.tally_key(no, stored)))
 
 
 def sealed_adds(rows: Readable, no: int, stored: bytes) -> Iterator[tuple[int, bytes, int]]:
@@ -124,7 +124,7 @@ def digest_items(rows: Readable, no: int) -> Iterator[Value]:
     prefix = keyspace.tally_key(no, PREFIX.encode())
     skip = len(keyspace.of_object(b"t", no))
     for key, value in rows.scan(prefix, keyspace.after(prefix)):
-        adds, total = keyspace.unpack_tally(value)
+        adds, total = layout.unpack_tally(value)
         yield [key[skip:], adds, str(total)]
     prefix = keyspace.of_object(b"u", no)
     for key, _ in rows.scan(prefix, keyspace.after(prefix)):

@@ -47,8 +47,8 @@ from dinemic_engine import log
 from dinemic_engine.edits import Element, ListInsert
 from dinemic_engine.errors import BrokenChain, Reason, StoreCorrupt
 from dinemic_engine.event import Event
-from dinemic_engine.store import keyspace
-from dinemic_engine.store.keyspace import Place
+from dinemic_engine.store import keyspace, layout
+from dinemic_engine.store.layout import Place
 from dinemic_engine.store.overlay import Overlay, Readable
 from dinemic_engine.types import counted_tree, runs
 from dinemic_engine.types.counted_tree import LEFT, RIGHT, Piece, Spot
@@ -85,7 +85,7 @@ def check_element(
         length = op.count if isinstance(op, ListInsert) and _stored(op) == keys.stored else 0
     else:
         value = rows.get(keyspace.place_key(element.event))
-        inserted = None if value is None else keyspace.unpack_place(value)
+        inserted = None if value is None else layout.unpack_place(value)
         if (
             inserted is None
             or inserted.no != place.no

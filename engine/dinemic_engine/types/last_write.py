@@ -22,8 +22,8 @@ from dinemic_engine.edits import Delete, DictDelete, DictSet, ListSet, Set, stor
 from dinemic_engine.event import Event
 from dinemic_engine.log import event_at, place_of, vector
 from dinemic_engine.ops import Op
-from dinemic_engine.store import keyspace
-from dinemic_engine.store.keyspace import AUTHORIZED, Place, Written
+from dinemic_engine.store import keyspace, layout
+from dinemic_engine.store.layout import AUTHORIZED, Place, Written
 from dinemic_engine.store.overlay import Overlay, Readable
 from dinemic_engine.types.change import Change, Question
 
@@ -59,10 +59,10 @@ def put(
 ) -> int:
     """Let a write take effect; +1 if now there is a value and was none, -1 the other way round."""
     now = rows.get(slot.winner)
-    before = None if now is None else keyspace.unpack_written(now)
+    before = None if now is None else layout.unpack_written(now)
     written = _written(event, index, op, authorized=authorized)
     at = keyspace.write_below(slot.writes, event.t, event.id, index)
-    rows.rows[at] = keyspace.pack_write_place(place.chain, place.seq)
+    rows.rows[at] = layout.pack_write_place(place.chain, place.seq)
     if before is not None and before.key >= written.key:
         return 0
     rows.rows[slot.winner] = written.pack()
@@ -82,7 +82,7 @@ def take_back(
     now = rows.get(slot.winner)
     if now is None:
         return 0
-    before = keyspace.unpack_written(now)
+    before = layout.unpack_written(now)
     if before.key != (event.t, event.id, index):
         return 0
     last = next(rows.scan(slot.writes, keyspace.after(slot.writes), reverse=True), None)
@@ -144,7 +144,7 @@ def asked(slot: Slot, op: Write, before: Before) -> Question:
 def read(rows: Readable, slot: Slot) -> Written | None:
     """The winning write, a deletion included, or None if there never was one."""
     value = rows.get(slot.winner)
-    return keyspace.unpack_written(value) if value is not None else None
+    return layout.unpack_written(value) if value is not None else None
 
 
 def writes(rows: Readable, slot: Slot) -> list[tuple[int, bytes, int]]:
@@ -163,7 +163,7 @@ def conflicts(rows: Readable, slot: Slot) -> list[tuple[int, bytes, int]]:
     known: dict[int, int] = {}
     for key, value in rows.scan(slot.writes, keyspace.after(slot.writes), reverse=True):
         order = keyspace.write_key_order(key)
-        chain, seq = keyspace.unpack_write_place(value)
+        chain, seq = layout.unpack_write_place(value)
         if known.get(chain, 0) >= seq:
             continue  # seen by a kept write, or an earlier op of its event
         kept.append(order)

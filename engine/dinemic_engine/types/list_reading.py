@@ -19,7 +19,7 @@ from dinemic_engine.edits import Element, Span
 from dinemic_engine.errors import StoreCorrupt
 from dinemic_engine.ids import EventId
 from dinemic_engine.store import keyspace
-from dinemic_engine.store.keyspace import Written
+from dinemic_engine.store.layout import Written
 from dinemic_engine.store.overlay import Readable
 from dinemic_engine.types import counted_tree, fugue, last_write, runs
 from dinemic_engine.types.counted_tree import AUTHORIZED, Piece, Spot

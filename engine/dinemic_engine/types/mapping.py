@@ -19,8 +19,8 @@ from typing import NamedTuple
 from dinemic_engine.canonical import Value
 from dinemic_engine.edits import DictDelete, DictSet
 from dinemic_engine.event import Event
-from dinemic_engine.store import keyspace
-from dinemic_engine.store.keyspace import Place, Written
+from dinemic_engine.store import keyspace, layout
+from dinemic_engine.store.layout import Place, Written
 from dinemic_engine.store.overlay import Overlay, Readable
 from dinemic_engine.types import last_write
 from dinemic_engine.types.change import Change, Question
@@ -106,19 +106,19 @@ def retract(
 def read(rows: Readable, no: int, stored: bytes, key: str) -> Written | None:
     """The winning write of a key, a deletion included, or None if it was never written."""
     value = rows.get(keyspace.entry_key(no, stored, _spelled(key)))
-    return keyspace.unpack_written(value) if value is not None else None
+    return layout.unpack_written(value) if value is not None else None
 
 
 def length(rows: Readable, no: int, stored: bytes) -> int:
     """How many keys have a value."""
-    return keyspace.unpack_tally(rows.get(keyspace.tally_key(no, stored)))[0]
+    return layout.unpack_tally(rows.get(keyspace.tally_key(no, stored)))[0]
 
 
 def entries(rows: Readable, no: int, stored: bytes, start: str = "") -> Iterator[Entry]:
     """The keys that have a value, in order, from the first that is not below `start`."""
     prefix = keyspace.entries_prefix(no, stored)
     for key, value in rows.scan(prefix + _spelled(start), keyspace.after(prefix)):
-        written = keyspace.unpack_written(value)
+        written = layout.unpack_written(value)
         if not written.deleted:
             yield Entry(key[len(prefix) :].decode(), written)
 
@@ -137,7 +137,7 @@ def digest_items(rows: Readable, no: int) -> Iterator[Value]:
     """``[stored key, key, event, op, value]`` of every visible entry, by stored key and key."""
     prefix = keyspace.of_object(b"r", no)
     for row_key, value in rows.scan(prefix, keyspace.after(prefix)):
-        written = keyspace.unpack_written(value)
+        written = layout.unpack_written(value)
         if not written.deleted:
             stored, _, key = row_key[len(prefix) :].partition(b"\0")
             yield [stored, key, written.id, written.op, written.value]

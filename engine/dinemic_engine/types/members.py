@@ -30,8 +30,8 @@ from dinemic_engine.canonical import Value
 from dinemic_engine.edits import Made, SetAdd, SetRemove
 from dinemic_engine.errors import BrokenChain, Reason
 from dinemic_engine.event import Event
-from dinemic_engine.store import keyspace
-from dinemic_engine.store.keyspace import Added, Place
+from dinemic_engine.store import keyspace, layout
+from dinemic_engine.store.layout import Added, Place
 from dinemic_engine.store.overlay import Overlay, Readable
 from dinemic_engine.types.change import Change, Question
 from dinemic_engine.types.last_write import Before
@@ -166,7 +166,7 @@ def _settle(
     key = keyspace.add_key(no, stored, *made)
     row = rows.get(key)
     assert row is not None, "an add is kept before anything can name it"
-    before = keyspace.unpack_added(row)
+    before = layout.unpack_added(row)
     now = Added(
         before.hash,
         before.named + named,
@@ -218,7 +218,7 @@ def contains(rows: Readable, no: int, stored: bytes, value: bytes) -> Member | N
 
 def length(rows: Readable, no: int, stored: bytes) -> int:
     """How many different values are in the set; sealed ones are each different."""
-    return keyspace.unpack_tally(rows.get(keyspace.tally_key(no, stored)))[0]
+    return layout.unpack_tally(rows.get(keyspace.tally_key(no, stored)))[0]
 
 
 def members(rows: Readable, no: int, stored: bytes) -> Iterator[Member]:

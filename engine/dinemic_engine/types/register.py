@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from dinemic_engine.canonical import Value
 from dinemic_engine.edits import Delete, Set
 from dinemic_engine.event import Event
-from dinemic_engine.store import keyspace
-from dinemic_engine.store.keyspace import Place, Written
+from dinemic_engine.store import keyspace, layout
+from dinemic_engine.store.layout import Place, Written
 from dinemic_engine.store.overlay import Overlay, Readable
 from dinemic_engine.types import last_write
 from dinemic_engine.types.change import Change, Question
@@ -79,7 +79,7 @@ def retract(
 def read(rows: Readable, no: int, stored: bytes) -> Written | None:
     """The winning write, a deletion included, or None if the field was never written."""
     value = rows.get(keyspace.register_key(no, stored))
-    return keyspace.unpack_written(value) if value is not None else None
+    return layout.unpack_written(value) if value is not None else None
 
 
 def writes(rows: Readable, no: int, stored: bytes) -> list[tuple[int, bytes, int]]:
@@ -96,6 +96,6 @@ def digest_items(rows: Readable, no: int) -> Iterator[Value]:
     """``[stored key, event, op, value]`` of every visible register, by stored key."""
     prefix = keyspace.of_object(b"R", no)
     for key, value in rows.scan(prefix, keyspace.after(prefix)):
-        written = keyspace.unpack_written(value)
+        written = layout.unpack_written(value)
         if not written.deleted:
             yield [key[len(prefix) :], written.id, written.op, written.value]

@@ -39,8 +39,8 @@ from dinemic_engine.event import Event
 from dinemic_engine.ids import AuthorId, EventId, ObjectId, short
 from dinemic_engine.limits import RUN_MAX, T_US_MAX
 from dinemic_engine.log import event_at
-from dinemic_engine.store import keyspace
-from dinemic_engine.store.keyspace import AUTHORIZED, Place
+from dinemic_engine.store import keyspace, layout
+from dinemic_engine.store.layout import AUTHORIZED, Place
 from dinemic_engine.store.overlay import Overlay, Readable
 from dinemic_engine.types import counted_tree
 from dinemic_engine.types.counted_tree import Piece, Spot
@@ -136,7 +136,7 @@ def event_of(rows: Readable, no: int, run: bytes) -> tuple[int, bytes]:
     value = rows.get(keyspace.chain_key(no, chain, seq))
     if value is None:
         raise StoreCorrupt(f"event {seq} of chain {chain} has rows and is not there")
-    return keyspace.unpack_order(value)
+    return layout.unpack_order(value)
 
 
 def element_of(rows: Readable, no: int, run: bytes, at: int) -> Element:

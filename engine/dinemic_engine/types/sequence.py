@@ -32,7 +32,7 @@ from dinemic_engine.errors import BrokenChain, Reason
 from dinemic_engine.event import Event
 from dinemic_engine.ids import EventId
 from dinemic_engine.store import keyspace
-from dinemic_engine.store.keyspace import Place
+from dinemic_engine.store.layout import Place
 from dinemic_engine.store.overlay import Overlay, Readable
 from dinemic_engine.types import counted_tree, fugue, last_write, list_reading, runs
 from dinemic_engine.types.change import Change, Question

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dinemic_engine.store import keyspace
+from dinemic_engine.store import keyspace, layout
 from dinemic_engine.store.overlay import Overlay
 
 
@@ -11,5 +11,5 @@ def count_values(rows: Overlay, no: int, stored: bytes, more: int) -> None:
     if not more:
         return
     key = keyspace.tally_key(no, stored)
-    count = keyspace.unpack_tally(rows.get(key))[0] + more
-    rows.rows[key] = keyspace.pack_tally(count) if count else None
+    count = layout.unpack_tally(rows.get(key))[0] + more
+    rows.rows[key] = layout.pack_tally(count) if count else None
