@@ -161,19 +161,22 @@ class Authoring:
         signer = self.signer(object_id, caller)
         if self._guarding.guards.guarding:
             with self._guarding.own_turn(object_id):
-                event = self._make(object_id, signer, events, on)
+                event = self._author_asking(object_id, signer, events, on)
         else:
-            event = self._make(object_id, signer, events, on)
+            with self._gate.lock:
+                event = self._draft(object_id, signer, events, on)
+                self._admit_own(event)
         self._gate.written()
         return event
 
-    def _make(
+    def _author_asking(
         self,
         object_id: ObjectId,
         signer: SigningKey,
         events: Callable[[SigningKey], Sequence[Sequence[Op]]],
         on: Sequence[Head] | None,
     ) -> Event:
+        """As `_author` where there are guards: those that want to see the event are asked."""
         with self._gate.lock:
             event = self._draft(object_id, signer, events, on)
             if not self._is_guarded(event):

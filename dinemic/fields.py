@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, Type
 
 from dinemic.sealer import Part, ToSeal
 from dinemic_engine.canonical import Sealed, Value
-from dinemic_engine.edits import Delete, Edit, Set, check_field_name, value_in
+from dinemic_engine.edits import Delete, Edit, Set, check_field_name, sealed_in
 from dinemic_engine.errors import Malformed, UsageError
 from dinemic_engine.ids import to_text
 from dinemic_engine.types import register
@@ -106,7 +106,7 @@ class Bound:
 
     def _part(self, op: Edit) -> Part:
         """An op as it is committed: to be sealed, or as it is."""
-        if isinstance(value_in(op), Sealed):
+        if sealed_in(op) is not None:
             raise ValueError("a sealed value is made by an encrypted field and never set as such")
         return ToSeal(op) if self.is_encrypted else op
 

@@ -338,12 +338,16 @@ def add_to_sums(value: bytes | None, term: int, by: int, effective_by: int) -> b
     Every write goes through here; `Sums` says what the parts are.
     """
     events, total, effective, effective_total = _SUMS.unpack(value or _NO_SUMS)
-    if by:
-        total = ((int.from_bytes(total, "big") + by * term) % _MODULUS).to_bytes(32, "big")
-    if effective_by:
-        number = int.from_bytes(effective_total, "big") + effective_by * term
-        effective_total = (number % _MODULUS).to_bytes(32, "big")
-    return _SUMS.pack(events + by, total, effective + effective_by, effective_total)
+    after = _added(total, by * term) if by else total
+    if by == effective_by and total == effective_total:  # as long as nothing is void
+        effective_after = after
+    else:
+        effective_after = _added(effective_total, effective_by * term)
+    return _SUMS.pack(events + by, after, effective + effective_by, effective_after)
+
+
+def _added(total: bytes, number: int) -> bytes:
+    return ((int.from_bytes(total, "big") + number) % _MODULUS).to_bytes(32, "big")
 
 
 _MODULUS: Final = 1 << 256
