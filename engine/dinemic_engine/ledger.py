@@ -83,6 +83,12 @@ class Ledger:
         """
         self._store = store
         self._rows = Recent(store)
+        self._fresh: EventId | None = None
+        """The last draft, if it is on top of all heads and nothing was written since.
+
+        An event with its id, so with its parents, would have taken a place among the heads if it
+        had effect, and if it is void the draft is, too, and goes nowhere: no need to look for one.
+        """
         self.indexes = Indexes(store)
         self._tip = check_tip(store)
         self._flushed = (self._tip.flushed_seq, self._tip.flushed_digest)
@@ -123,10 +129,13 @@ class Ledger:
             return sign_event(key, None, now_us, (), ops)
         no = self.need(object_id)
         heads = log.heads(self._rows, no) if on is None else list(on)
+        fresh = on is None
         if len(heads) > PARENTS_MAX:
-            heads = self._chosen(no, heads, AuthorId(key.public), ops)
+            heads, fresh = self._chosen(no, heads, AuthorId(key.public), ops), False
         t = order.next_t(now_us, [head.t for head in heads])
-        return sign_event(key, object_id, t, [EventId(head.id) for head in heads], ops)
+        event = sign_event(key, object_id, t, [EventId(head.id) for head in heads], ops)
+        self._fresh = event.id if fresh else None
+        return event
 
     def _chosen(
         self, no: int, heads: list[Head], author: AuthorId, ops: Sequence[Op]
@@ -235,7 +244,7 @@ class Ledger:
 
     def _judge(self, proposal: Proposal, event: Event, now_us: int) -> Outcome:
         rows = proposal.rows
-        if rows.get(keyspace.place_key(event.id)) is not None:
+        if event.id is not self._fresh and rows.get(keyspace.place_key(event.id)) is not None:
             return Duplicate(event)
         if order.is_ahead(event.t, now_us):
             return Ahead(event)
@@ -530,6 +539,7 @@ class Ledger:
             return
         self._rows.write(proposal.rows.rows)
         self._tip = proposal.tip
+        self._fresh = None
 
 
 def _object_row(rows: Readable, no: int) -> ObjectRow:

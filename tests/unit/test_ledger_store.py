@@ -14,7 +14,7 @@ from dinemic_engine.ids import ObjectId
 from dinemic_engine.ledger import Ledger, check_tip
 from dinemic_engine.limits import HOLD_US, PARENTS_MAX
 from dinemic_engine.ops import UPDATE
-from dinemic_engine.outcomes import Admitted, Ahead, Duplicate, Orphan, Refused
+from dinemic_engine.outcomes import Admitted, Duplicate
 from dinemic_engine.ranges import Fingerprint
 from dinemic_engine.store import Rows, keyspace, layout
 from dinemic_engine.store.memory import MemoryStore
@@ -60,6 +60,16 @@ def test_a_draft_names_every_head_up_to_sixteen_and_the_next_names_the_rest() ->
     assert len(event.parents) == 6
     site.admit(event)
     assert site.view.heads(first.id) == [event.id]
+
+
+def test_a_draft_that_was_admitted_is_a_duplicate() -> None:
+    site = Site()
+    site.admit(first := genesis())
+    draft = site.ledger.draft(first.object, [Set("a", 1)], OWNER.key, NOW)
+    for expected in (Admitted, Duplicate):
+        proposal = site.ledger.prepare([draft], NOW)
+        assert isinstance(proposal.outcomes[0], expected)
+        site.ledger.accept(proposal)
 
 
 def test_a_draft_on_an_unknown_object_is_a_key_error() -> None:
