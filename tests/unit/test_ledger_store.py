@@ -14,7 +14,7 @@ from dinemic_engine.ids import ObjectId
 from dinemic_engine.ledger import Ledger, check_tip
 from dinemic_engine.limits import HOLD_US, PARENTS_MAX
 from dinemic_engine.ops import UPDATE
-from dinemic_engine.outcomes import Admitted, Duplicate
+from dinemic_engine.outcomes import Admitted, Ahead, Duplicate, Orphan, Refused
 from dinemic_engine.ranges import Fingerprint
 from dinemic_engine.store import Rows, keyspace, layout
 from dinemic_engine.store.memory import MemoryStore
