@@ -214,6 +214,19 @@ class Written(NamedTuple):
         return _WRITTEN.pack(self.t, self.id, self.op, self.deleted, self.authorized) + self.value
 
 
+def is_before(row: bytes, other: bytes) -> bool:
+    """Whether the write of one ``R`` row is smaller than that of another: by t, id, op."""
+    return row[:_ORDER_BYTES] < other[:_ORDER_BYTES]
+
+
+def has_value(row: bytes) -> bool:
+    """Whether the write of an ``R`` row gives a value, and does not delete one."""
+    return not row[_ORDER_BYTES]
+
+
+_ORDER_BYTES: Final = 8 + 32 + 2
+
+
 def unpack_written(value: bytes) -> Written:
     """The inverse of `Written.pack`."""
     t, event_id, op, deleted, authorized = _WRITTEN.unpack_from(value)
@@ -367,6 +380,11 @@ def unpack_sums(value: bytes | None) -> Sums:
 def pack_chains(chains: Iterable[tuple[int, int]]) -> bytes:
     """The value of a ``C`` or ``V`` row: (chain, seq) pairs."""
     return b"".join([_CHAIN.pack(chain, seq) for chain, seq in chains])
+
+
+def pack_chain(chain: int, seq: int) -> bytes:
+    """As `pack_chains` of one."""
+    return _CHAIN.pack(chain, seq)
 
 
 def unpack_chains(value: bytes) -> Iterator[tuple[int, int]]:

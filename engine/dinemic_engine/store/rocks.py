@@ -120,6 +120,8 @@ class RocksStore:
         self._read_only = read_only
         self._gate = threading.RLock()  # one step of a scan, or close(); a signal handler may close
         self._scans: weakref.WeakSet[_Scan | _Snapshot] = weakref.WeakSet()
+        self._mark: int | None = -1
+        """The descriptor of the file SYNCED, -1 until there is something to note; None: closed."""
         self._db = _open_beside(path) if read_only else _open(path)
 
     def get(self, key: bytes) -> bytes | None:
@@ -196,7 +198,7 @@ class RocksStore:
             else:
                 number = self._db.latest_sequence_number()
                 self._db.flush_wal(True)
-                _write_synced(self._path, number)
+                self._mark_synced(number)
         except Exception as error:
             raise _translate(self._path, error) from error
 
@@ -214,11 +216,29 @@ class RocksStore:
                 number = self._db.latest_sequence_number()
                 self._db.close()  # after syncing all there is into a file
                 if not self._read_only:
-                    _write_synced(self._path, number)
+                    self._mark_synced(number)
             except DbClosedError:
                 return
             except Exception as error:
                 raise _translate(self._path, error) from error
+            finally:
+                if self._mark is not None and self._mark >= 0:
+                    os.close(self._mark)
+                self._mark = None
+
+    def _mark_synced(self, number: int) -> None:
+        """Note that all rows up to `number` are on disk.
+
+        One small write in place, itself not synced: after a power cut the mark may be an older one,
+        never one that promises too much. The file stays open, for every group commit comes by.
+        """
+        with self._gate:  # else it might be closed under us, and its descriptor be another file's
+            if self._mark is None:
+                return  # closed meanwhile, which noted all there was
+            if self._mark < 0:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+                self._mark = os.open(self._path / SYNCED_FILE, flags, 0o600)
+            os.pwrite(self._mark, b"%020d" % number, 0)
 
 
 class _Scan:
@@ -474,19 +494,6 @@ def _check_kinds(path: Path, file: Path) -> None:
                 at += _RECORD.size + length
             if len(block) < _BLOCK_BYTES:
                 return  # where it ended; a running node may have gone on since
-
-
-def _write_synced(path: Path, number: int) -> None:
-    """Note that all rows up to `number` are on disk.
-
-    One small write in place, itself not synced: after a power cut the mark may be an older one,
-    never one that promises too much.
-    """
-    descriptor = os.open(path / SYNCED_FILE, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(descriptor, b"%020d" % number)
-    finally:
-        os.close(descriptor)
 
 
 def _read_synced(path: Path) -> int:

@@ -59,14 +59,16 @@ def put(
 ) -> int:
     """Let a write take effect; +1 if now there is a value and was none, -1 the other way round."""
     now = rows.get(slot.winner)
-    before = None if now is None else layout.unpack_written(now)
     written = _written(event, index, op, authorized=authorized)
+    row = written.pack()
     at = keyspace.write_below(slot.writes, event.t, event.id, index)
     rows.rows[at] = layout.pack_write_place(place.chain, place.seq)
-    if before is not None and before.key >= written.key:
+    if now is not None and not layout.is_before(now, row):
         return 0
-    rows.rows[slot.winner] = written.pack()
-    return _note(seen, slot, before, written)
+    rows.rows[slot.winner] = row
+    if seen is None:
+        return (not written.deleted) - (now is not None and layout.has_value(now))
+    return _note(seen, slot, None if now is None else layout.unpack_written(now), written)
 
 
 def take_back(
