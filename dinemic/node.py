@@ -44,8 +44,8 @@ _log = logging.getLogger(__name__)
 DRAIN_S: Final = 5.0
 """How long the end of a node waits for listeners to be told what they are due; see `close`."""
 
-GROUP_COMMIT_S: Final = 0.006
-"""How long writes are gathered before one flush: with a flush of 1 to 3 ms, within 10 ms."""
+GROUP_COMMIT_S: Final = 0.007
+"""How long writes are gathered before one flush: with a flush of 1 to 2 ms, within 10 ms."""
 
 
 @dataclass(frozen=True, slots=True)
