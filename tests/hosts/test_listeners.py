@@ -22,12 +22,11 @@ listener.apply('Person:[id]')
 UPDATED = """
 class ListenerPersonUpdated(pydinemic.DAction):
     def on_authorized_updated(self, object_id, field, old_value, new_value):
-        print("Somebody changed field " + field + " of object " + object_id + " from " + \
-old_value + " to " + new_value)
+        print("Somebody changed field " + field + " of object " + object_id + " from " + old_value + " to " + new_value)
 
 update_listener = ListenerPersonUpdated()
 update_listener.apply('Person:[id]:*')
-"""
+"""  # noqa: E501 - the seed's own line
 
 PREVENTED = """
 class ListenerPersonPreventUnauthorized(pydinemic.DAction):
