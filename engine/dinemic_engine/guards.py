@@ -156,7 +156,7 @@ def _newest(
     end = prefix + event.t.to_bytes(8, "big")  # what is not older is in no past (ORD-2)
     for key, value in rows.scan(prefix, end, reverse=True):
         t, event_id, index = keyspace.write_key_order(key)
-        if not log.covers(rows, place, *layout.unpack_write_place(value)):
+        if not log.covers(rows, place, *layout.unpack_position(value)):
             continue
         if row.withheld and is_withheld(rows, row, place.no, t, event_id):
             continue

@@ -68,12 +68,12 @@ def place(
     own_value = rows.get(own_key)
     if len(parents) == 1:
         chain, seq, base = parents[0].chain, parents[0].seq, parents[0].base
-        if own_value == layout.pack_chain(chain, seq):  # the end of the author's only chain
+        if own_value == layout.pack_position(chain, seq):  # the end of the author's only chain
             return Placement(
                 Place(no, event.t, chain, seq + 1, base, 0),
                 chains,
                 {
-                    own_key: layout.pack_chain(chain, seq + 1),
+                    own_key: layout.pack_position(chain, seq + 1),
                     keyspace.chain_key(no, chain, seq + 1): layout.pack_order(event.t, event.id),
                 },
             )

@@ -132,7 +132,7 @@ def shelve(rows: Overlay, place: Place, event: Event, *, back: bool = False) -> 
 
     With `back` the event is void no more. See `dinemic_engine.guards`.
     """
-    value = None if back else layout.pack_write_place(place.chain, place.seq)
+    value = None if back else layout.pack_position(place.chain, place.seq)
     for index, op in enumerate(event.ops):
         if isinstance(op, EDITS):
             prefix = keyspace.void_writes_prefix(place.no, stored_key(op).encode())

@@ -382,23 +382,18 @@ def pack_chains(chains: Iterable[tuple[int, int]]) -> bytes:
     return b"".join([_CHAIN.pack(chain, seq) for chain, seq in chains])
 
 
-def pack_chain(chain: int, seq: int) -> bytes:
-    """As `pack_chains` of one."""
-    return _CHAIN.pack(chain, seq)
-
-
 def unpack_chains(value: bytes) -> Iterator[tuple[int, int]]:
     """The inverse of `pack_chains`."""
     return _CHAIN.iter_unpack(value)
 
 
-def pack_write_place(chain: int, seq: int) -> bytes:
-    """The value of a ``W`` row."""
+def pack_position(chain: int, seq: int) -> bytes:
+    """Where an event lies on a chain: the value of a ``W`` row, and of a ``C`` row of one chain."""
     return _CHAIN.pack(chain, seq)
 
 
-def unpack_write_place(value: bytes) -> tuple[int, int]:
-    """The inverse of `pack_write_place`."""
+def unpack_position(value: bytes) -> tuple[int, int]:
+    """The inverse of `pack_position`."""
     chain, seq = _CHAIN.unpack(value)
     return chain, seq
 

@@ -62,7 +62,7 @@ def put(
     written = _written(event, index, op, authorized=authorized)
     row = written.pack()
     at = keyspace.write_below(slot.writes, event.t, event.id, index)
-    rows.rows[at] = layout.pack_write_place(place.chain, place.seq)
+    rows.rows[at] = layout.pack_position(place.chain, place.seq)
     if now is not None and not layout.is_before(now, row):
         return 0
     rows.rows[slot.winner] = row
@@ -165,7 +165,7 @@ def conflicts(rows: Readable, slot: Slot) -> list[tuple[int, bytes, int]]:
     known: dict[int, int] = {}
     for key, value in rows.scan(slot.writes, keyspace.after(slot.writes), reverse=True):
         order = keyspace.write_key_order(key)
-        chain, seq = layout.unpack_write_place(value)
+        chain, seq = layout.unpack_position(value)
         if known.get(chain, 0) >= seq:
             continue  # seen by a kept write, or an earlier op of its event
         kept.append(order)
