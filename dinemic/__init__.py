@@ -20,7 +20,7 @@ from dinemic.bundles import Exported, Imported, audit, export_bundle, import_bun
 from dinemic.callbacks import Context
 from dinemic.collections import DCounter, DDict, DSet
 from dinemic.declarations import AccessPolicy
-from dinemic.fields import Conflict, DField
+from dinemic.fields import Because, Conflict, DField
 from dinemic.lists import DList
 from dinemic.logs import set_loglevel
 from dinemic.models import DModel, HistoryEvent
@@ -66,6 +66,7 @@ __all__ = [
     "AccessPolicy",
     "AuditReport",
     "BadSignature",
+    "Because",
     "BrokenChain",
     "BundleError",
     "Conflict",

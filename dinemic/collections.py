@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from dinemic.fields import Bound, Conflict
+from dinemic.fields import Because, Bound, Conflict
 from dinemic.sealer import Part
-from dinemic_engine import canonical
+from dinemic_engine import canonical, why
 from dinemic_engine.canonical import Sealed, Value
 from dinemic_engine.collections_view import Collections, MemberReading
 from dinemic_engine.edits import (
@@ -29,7 +29,7 @@ from dinemic_engine.edits import (
 from dinemic_engine.errors import InvalidEvent, Unreadable
 from dinemic_engine.limits import TARGETS_MAX
 from dinemic_engine.types import counter, mapping, members
-from dinemic_engine.view import Because, Reading
+from dinemic_engine.view import Reading
 
 
 class DDict(Bound):
@@ -106,13 +106,10 @@ class DDict(Bound):
         return self._conflicts(readings, self._path(key))
 
     def why(self, key: str) -> list[Because]:
-        """Every write of a key, the winner first, as `DModel.why` tells it of a field.
-
-        Raises:
-            UnknownObject: the object is not known here.
-        """
+        """Every write of a key, the winner first, as `DField.why`."""
         model = self._bound()
-        return model._view.why(model._object_id, self.stored, key)
+        told = why.of_entry(model._view, model._object_id, self.stored, key)
+        return self._answers(told, self._path(key))
 
     def __getitem__(self, key: str) -> Value:
         reading = self._reading(key)

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, TypeAlias, overload
 
 from dinemic.sealer import Part, ToSeal
+from dinemic_engine import why
 from dinemic_engine.canonical import Sealed, Value
 from dinemic_engine.edits import Delete, Edit, Set, check_field_name, sealed_in
-from dinemic_engine.errors import Malformed, UsageError
+from dinemic_engine.errors import Malformed, Unreadable, UsageError
 from dinemic_engine.ids import to_text
 from dinemic_engine.types import register
 
@@ -39,6 +40,26 @@ class Conflict(NamedTuple):
     t: int
     """Microseconds since the Unix epoch."""
     deleted: bool
+
+
+class Because(NamedTuple):
+    """One write of a value, and why it won or lost."""
+
+    value: Value
+    """As read; a `Sealed` if this handle's key does not open it."""
+    event_id: str
+    author: str
+    """The author's public signing key, base32."""
+    t: int
+    """Microseconds since the Unix epoch."""
+    deleted: bool
+    outcome: str
+    """``wins``, ``superseded`` (in the past of a later write), ``concurrent`` (smaller (t, id));
+    or, without effect, ``void``, ``vetoed`` or ``waiting``, as in `HistoryEvent.verdict`."""
+    rule: str
+    """What decided, beginning with the rule's name."""
+    grant: str | None
+    """The event that granted the author to write; None: the owner's write, or a stranger's."""
 
 
 class Bound:
@@ -134,6 +155,34 @@ class Bound:
             )
             for reading in readings
         ]
+
+    def _answers(self, told: Iterable[why.Because], path: str) -> list[Because]:
+        """What the writes of one value are to the user."""
+        return [
+            Because(
+                self._opened_if_readable(each, path),
+                to_text(each.reading.event),
+                to_text(each.author),
+                each.reading.t,
+                each.reading.deleted,
+                each.outcome,
+                each.rule,
+                None if each.grant is None else to_text(each.grant.event),
+            )
+            for each in told
+        ]
+
+    def _opened_if_readable(self, told: why.Because, path: str) -> Value:
+        value, event, op = told.reading.value, told.reading.event, told.reading.op
+        if not isinstance(value, Sealed):
+            return value
+        model = self._bound()
+        try:
+            return model._node.unseal(
+                model._object_id, path, value, model._caller, (event, op), told.position
+            )
+        except Unreadable:
+            return value
 
     def __repr__(self) -> str:
         kind = ", encrypted" if self.is_encrypted else ""
@@ -242,6 +291,19 @@ class DField(Bound):
         model = self._bound()
         readings = model._view.conflicts(model._object_id, self.stored)
         return self._conflicts(readings, self.stored)
+
+    def why(self) -> list[Because]:
+        """Every write of the field, the winner first, with what decided and who let each in.
+
+        Not of edits in a transaction. It reads all writes of the field; where somebody was revoked
+        or a guard refused something, the log of the object.
+
+        Raises:
+            UnknownObject: the object is not known here.
+        """
+        model = self._bound()
+        told = why.of_register(model._view, model._object_id, self.stored)
+        return self._answers(told, self.stored)
 
     def resolve(self, choice: Conflict) -> None:
         """Write one of the conflicting values again, on top of all of them; raises as `set`."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import overload
 
-from dinemic.fields import Bound, Conflict
+from dinemic.fields import Because, Bound, Conflict
 from dinemic.opened_runs import own_copy
 from dinemic.sealer import Part
-from dinemic_engine import canonical
+from dinemic_engine import canonical, why
 from dinemic_engine.canonical import Sealed, Value
 from dinemic_engine.collections_view import Collections
 from dinemic_engine.edits import Element, ListDelete, ListInsert, ListSet, Span
@@ -104,8 +104,11 @@ class DList(Bound):
 
     def _insert(self, index: int | None, values: Sequence[Value]) -> None:
         model = self._bound()
-        if any(isinstance(value, Sealed) for value in values):
-            raise ValueError("a sealed value is made by an encrypted field and never set as such")
+        for value in values:
+            if isinstance(value, Sealed):
+                raise ValueError(
+                    "a sealed value is made by an encrypted field and never set as such"
+                )
         opened = model._editing.open
         if opened is None:
             model._editing.edit(lambda shown: self._insertion(shown, index, values))
@@ -200,6 +203,23 @@ class DList(Bound):
             made = Collections(model._view.rows)
             readings = made.element_conflicts(model._object_id, self.stored, element)
             return self._conflicts(readings, self.stored)
+
+    def why(self, index: int) -> list[Because]:
+        """Every value given to the element at `index`, the winner first, as `DField.why`.
+
+        The last in effect is the one it was inserted with. Nothing is told of an element that an
+        open transaction inserts.
+
+        Raises:
+            IndexError: there is none.
+        """
+        model = self._bound()
+        with model._editing.moment() as shown:
+            element = self._item(shown, index).element
+            if not element.event:
+                return []
+            told = why.of_element(model._view, model._object_id, self.stored, element)
+            return self._answers(told, self.stored)
 
     def __len__(self) -> int:
         return self.length()

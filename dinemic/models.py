@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final, NamedTuple, Self
 from dinemic import queries, running
 from dinemic.declarations import AccessPolicy, fields_of, in_words, is_open, policy_of, rules_of
 from dinemic.editing import Editing
-from dinemic.fields import DECLARED, Access, Bound, Conflict, Default, DField
+from dinemic.fields import DECLARED, Access, Because, Bound, Conflict, Default, DField
 from dinemic.sealer import SUITES, Sealing
 from dinemic_engine import canonical
 from dinemic_engine.canonical import Sealed, Value
@@ -29,7 +29,7 @@ from dinemic_engine.ids import (
 from dinemic_engine.ops import ADMIN, READ, UPDATE, Op, Policy, Remove, Revoke, SetPolicy
 from dinemic_engine.readers import Having
 from dinemic_engine.types import register
-from dinemic_engine.view import Because, View
+from dinemic_engine.view import View
 
 _LOOSE: Final = "loose"
 """What a value of `DModel.encrypt` is sealed to instead of a field; no stored key is this word."""
@@ -452,14 +452,13 @@ class DModel:
             )
 
     def why(self, field: str) -> list[Because]:
-        """Every write of a field, the winner first, with what decided and the grant that let it in.
+        """As `DField.why`, of a field by name.
 
         Raises:
             UnknownObject: the object is not known here.
             ValueError: not the name of a field.
         """
-        stored = register.stored_key(self._field(field).field_name).decode()
-        return self._view.why(self._object_id, stored)
+        return self._field(field).why()
 
     # -- all of a model -----------------------------------------------------------------------
 

@@ -11,17 +11,17 @@ from typing import NamedTuple
 
 from dinemic_engine import canonical, log
 from dinemic_engine.canonical import Sealed, Value
-from dinemic_engine.edits import CounterAdd, DictSet, Element, ListSet, Made, Span
+from dinemic_engine.edits import CounterAdd, Element, Made, Span
 from dinemic_engine.errors import UnknownObject
 from dinemic_engine.ids import EventId, short
 from dinemic_engine.limits import KEY_BYTES_MAX
 from dinemic_engine.store import keyspace, layout
-from dinemic_engine.store.layout import AUTHORIZED, Written
+from dinemic_engine.store.layout import Written
 from dinemic_engine.store.overlay import Readable
 from dinemic_engine.types import counter, list_reading, mapping, members, sequence
 from dinemic_engine.types.list_reading import Item, Opened
 from dinemic_engine.types.runs import DRAFT
-from dinemic_engine.view import Reading
+from dinemic_engine.view import Reading, reading_at
 
 
 class SealedAdd(NamedTuple):
@@ -129,7 +129,7 @@ class Collections:
         """The LIST_SETs of an element that no other had seen, the winner first."""
         no = self.need(object_id)
         found = list_reading.conflicts(self._rows, no, stored.encode(), element)
-        return [self._reading_at(no, *at) for at in found]
+        return [reading_at(self._rows, no, *at) for at in found]
 
     # -- dicts --------------------------------------------------------------------------------
 
@@ -156,14 +156,7 @@ class Collections:
         if no is None:
             return []
         found = mapping.conflicts(self._rows, no, stored.encode(), key)
-        return [self._reading_at(no, *at) for at in found]
-
-    def _reading_at(self, no: int, t: int, event_id: bytes, op: int) -> Reading:
-        written = log.event_at(self._rows, no, t, event_id).ops[op]
-        authorized = bool(log.place_of(self._rows, event_id).flags & AUTHORIZED)
-        deleted = not isinstance(written, DictSet | ListSet)
-        value = written.value if isinstance(written, DictSet | ListSet) else None
-        return Reading(value, deleted, EventId(event_id), t, op, authorized)
+        return [reading_at(self._rows, no, *at) for at in found]
 
     def length(self, object_id: bytes, stored: str) -> int:
         """How many keys a dict has, or how many different values a set."""

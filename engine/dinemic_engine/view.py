@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from dinemic_engine import access, canonical, log, readers, state, vetoes
 from dinemic_engine.access import Granted
-from dinemic_engine.canonical import Value
-from dinemic_engine.edits import Delete, DictDelete, DictSet, Set, stored_key
+from dinemic_engine.canonical import Sealed, Value
+from dinemic_engine.edits import Delete, DictDelete, DictSet, ListDelete, ListInsert, ListSet, Set
 from dinemic_engine.errors import StoreCorrupt, UnknownObject
 from dinemic_engine.event import Event, open_envelope_untrusted, read_event_untrusted
 from dinemic_engine.ids import AuthorId, EventId, ObjectId, short
@@ -36,7 +36,7 @@ from dinemic_engine.store.layout import (
 )
 from dinemic_engine.store.memory import MemoryStore
 from dinemic_engine.store.overlay import Readable
-from dinemic_engine.types import mapping, register
+from dinemic_engine.types import register
 from dinemic_engine.vetoes import Withheld
 
 
@@ -49,6 +49,24 @@ class Reading(NamedTuple):
     t: int
     op: int
     authorized: bool
+
+
+def reading_at(rows: Readable, no: int, t: int, event_id: bytes, op: int) -> Reading:
+    """The write that op number `op` of an admitted event is."""
+    return reading_of(rows, log.event_at(rows, no, t, event_id), op)
+
+
+def reading_of(rows: Readable, event: Event, op: int, at: int = 0) -> Reading:
+    """The same; of an op that inserts several elements it is element `at`, sealed ones in one."""
+    written = event.ops[op]
+    value: Value = None
+    if isinstance(written, Set | DictSet | ListSet):
+        value = written.value
+    elif isinstance(written, ListInsert):
+        value = written.values if isinstance(written.values, Sealed) else written.values[at]
+    deleted = isinstance(written, Delete | DictDelete | ListDelete)
+    authorized = bool(log.place_of(rows, event.id).flags & AUTHORIZED)
+    return Reading(value, deleted, event.id, event.t, op, authorized)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,20 +134,6 @@ class Revocation(NamedTuple):
     act: Act
     void: bool
     """It ends nothing: whoever made it was revoked unseen (AUTH-4)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Because:
-    """Why one write won or lost: its event, what decided, and the grant that let it in."""
-
-    reading: Reading
-    author: AuthorId
-    outcome: str
-    """``wins``, ``superseded`` (in the past of a later write), ``concurrent`` (smaller key); or,
-    without effect, ``void``, ``vetoed`` or ``waiting``, as in `LoggedEvent.verdict`."""
-    rule: str
-    grant: Granted | None
-    """None: the author is the owner, or holds no grant (then `reading.authorized` is False)."""
 
 
 class View:
@@ -210,70 +214,9 @@ class View:
             return []
         no = found[0]
         return [
-            self._reading_at(no, *at) for at in register.conflicts(self._store, no, stored.encode())
+            reading_at(self._store, no, *at)
+            for at in register.conflicts(self._store, no, stored.encode())
         ]
-
-    def why(self, object_id: bytes, stored: str, key: str | None = None) -> list[Because]:
-        """Every write of a register or of a dict's `key`, with what decided.
-
-        The winner first and void ones last. Grows with the field's history; where somebody was
-        revoked, with the object's.
-        """
-        no, row = self.need(object_id)
-        named = stored.encode()
-        if key is None:
-            writes = register.writes(self._store, no, named)
-            conflicts = register.conflicts(self._store, no, named)
-        else:
-            writes = mapping.writes(self._store, no, named, key)
-            conflicts = mapping.conflicts(self._store, no, named, key)
-        standing = {(event, op) for _, event, op in conflicts}
-        answers: list[Because] = []
-        for t, event_id, op in writes:
-            reading = self._reading_at(no, t, event_id, op)
-            event = log.event_at(self._store, no, t, event_id)
-            if not answers:
-                outcome, rule = "wins", "ORD-6: largest (t, id)"
-            elif (event_id, op) in standing:
-                outcome, rule = "concurrent", "ORD-6: smaller (t, id), in the past of no write"
-            else:
-                outcome, rule = "superseded", "ORD-6: in the past of a later write"
-            grant = self._grant_of(row, event)
-            answers.append(Because(reading, event.author, outcome, rule, grant))
-        if row.cuts or row.withheld:
-            answers += self._without_effect(no, row, stored, key)
-        return answers
-
-    def _grant_of(self, row: ObjectRow, event: Event) -> Granted | None:
-        """The grant by which the author of an event that stands may write; None for the owner."""
-        if event.author == row.owner:
-            return None
-        place = log.place_of(self._store, event.id)
-        return access.grant_for(
-            self._store, row, place, event.author, access.WRITERS, None, event.id
-        )
-
-    def _without_effect(
-        self, no: int, row: ObjectRow, stored: str, key: str | None
-    ) -> Iterator[Because]:
-        for logged in self.history(row.id):
-            event, verdict, rule = logged.event, logged.verdict, logged.rule
-            if rule:
-                for index, op in enumerate(event.ops):
-                    if not isinstance(op, Set | Delete | DictSet | DictDelete):
-                        continue
-                    if stored_key(op) == stored and getattr(op, "key", None) == key:
-                        reading = self._reading_at(no, event.t, event.id, index)
-                        yield Because(reading, event.author, verdict, rule, None)
-
-    def _reading_at(self, no: int, t: int, event_id: bytes, op: int) -> Reading:
-        event = log.event_at(self._store, no, t, event_id)
-        place = log.place_of(self._store, event_id)
-        written = event.ops[op]
-        deleted = not isinstance(written, Set | DictSet)
-        value = written.value if isinstance(written, Set | DictSet) else None
-        authorized = bool(place.flags & AUTHORIZED)
-        return Reading(value, deleted, event.id, t, op, authorized)
 
     # -- access and sealing -------------------------------------------------------------------
 

@@ -93,7 +93,7 @@ def test_a_writer_revoked_in_a_partition_loses_what_the_revoker_had_not_seen(
         assert three.verdicts(b) == listed + alone
         for host in (a, c):  # what nothing was built on need not come, or stay
             assert three.verdicts(host) in [listed, listed + alone[:1], listed + alone]
-            why = host.run("[(w.reading.value, w.outcome, w.rule) for w in p.why('name')]")
+            why = host.run("[(w.value, w.outcome, w.rule) for w in p.why('name')]")
             assert why[0][:2] == ["kept 1", "wins"]
             assert [
                 "unseen 0",

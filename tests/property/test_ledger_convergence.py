@@ -8,7 +8,7 @@ from __future__ import annotations
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dinemic_engine import log
+from dinemic_engine import log, why
 from dinemic_engine.errors import Reason
 from dinemic_engine.event import Event
 from dinemic_engine.ids import EventId
@@ -89,7 +89,8 @@ def agrees(site: Site, judged: Judged, object_id: bytes) -> None:
         if not judged.removed(object_id):
             conflicts = site.view.conflicts(object_id, stored)
             assert [(r.t, r.event, r.op) for r in conflicts] == judged.conflicts(object_id, name)
-            outcomes = [because.outcome for because in site.view.why(object_id, stored)]
+            told = why.of_register(site.view, object_id, stored)
+            outcomes = [because.outcome for because in told]
             effective = len(judged.writes(object_id, name))
             assert outcomes.count("superseded") == effective - len(conflicts)
             assert len(outcomes) - outcomes.count("void") == effective

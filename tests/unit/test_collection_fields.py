@@ -644,39 +644,3 @@ def test_removing_more_adds_than_one_op_names_takes_several_in_one_event(node: N
     last = list(band.history())[-1]
     assert [len(op.adds) for op in last.ops if isinstance(op, SetRemove)] == [limits.TARGETS_MAX, 5]
     assert "x" not in band.tags
-
-
-def test_why_a_key_has_its_value_is_told_as_of_a_field(two: tuple[Node, Node]) -> None:
-    a, b = two
-    with acting(b):
-        fan = Fan([])
-    send(b, a)
-    with acting(a):
-        band = Band([fan.get_db_id()])
-        band.prices["first"] = "old"
-        band.prices["second"] = "another key"
-    send(a, b)
-    with acting(b):
-        theirs = Band(band.get_db_id(), fan.get_db_id())
-        theirs.prices["first"] = "theirs"
-    band.prices["first"] = "ours"
-    exchange(a, b)
-    for each in (band, theirs):
-        told = each.prices.why("first")
-        assert [because.outcome for because in told] == ["wins", "concurrent", "superseded"]
-        assert told[0].reading.value == each.prices["first"]
-        assert {because.reading.value for because in told[:2]} == {"ours", "theirs"}
-        granted = {because.reading.value: because.grant is not None for because in told}
-        assert granted == {"ours": False, "theirs": True, "old": False}
-        assert each.prices.why("third") == []
-
-    del band.prices["first"]
-    band.revoke_update_authorized(fan.get_db_id())
-    theirs.prices["first"] = "unseen"
-    exchange(b, a)  # b sends it before it hears of the revocation
-    for each in (band, theirs):
-        first, *_, last = each.prices.why("first")
-        assert (first.outcome, first.reading.deleted) == ("wins", True)
-        assert (last.outcome, last.reading.value) == ("void", "unseen")
-        assert last.rule.startswith("AUTH-4: ")
-        assert len(each.prices.why("second")) == 1

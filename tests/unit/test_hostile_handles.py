@@ -13,7 +13,7 @@ import pytest
 import dinemic
 from dinemic_engine.edits import Delete, Set
 from dinemic_engine.event import Event
-from dinemic_engine.ids import EventId, db_id, from_text_untrusted
+from dinemic_engine.ids import EventId, db_id, from_text_untrusted, to_text
 from support.dict_replica import MODEL
 from support.graphs import OWNER, Actor
 from support.hostile_cases import (
@@ -114,7 +114,7 @@ def assert_told(owner: Person, event: Event, rule: str) -> None:
     """`why` names the event under each field it wrote to, void and by what rule."""
     for op in event.ops:
         if isinstance(op, Set | Delete):
-            (told,) = [each for each in owner.why(op.field) if each.reading.event == event.id]
+            (told,) = [each for each in owner.why(op.field) if each.event_id == to_text(event.id)]
             assert told.outcome == "void"
             assert told.rule.startswith(rule)
 

@@ -425,9 +425,9 @@ def test_what_a_revoker_had_not_seen_is_void_and_told_with_the_rule(
         assert void[0].rule.startswith("AUTH-4: ")
         assert all(event.rule == "" for event in each.history() if event.verdict != "void")
         wins, lost = each.why("name")
-        assert (wins.outcome, wins.reading.value) == ("wins", "Bob")
-        assert (lost.outcome, lost.reading.value, lost.rule) == ("void", "unseen", void[0].rule)
-        assert lost.author == event_author(chief)
+        assert (wins.outcome, wins.value) == ("wins", "Bob")
+        assert (lost.outcome, lost.value, lost.rule) == ("void", "unseen", void[0].rule)
+        assert lost.author == chief.get_public_sign_key()
     assert (a.status().void, a.status().flipped) == (1, 0), "void as it came"
     assert (b.status().void, b.status().flipped) == (0, 1), "the revocation came late"
     assert a.view.digest_all() == b.view.digest_all()

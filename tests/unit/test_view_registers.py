@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from dinemic_engine import why
 from dinemic_engine.canonical import Value
 from dinemic_engine.edits import Delete, Set
 from dinemic_engine.errors import StoreCorrupt, UnknownObject
@@ -66,7 +67,7 @@ def test_a_write_wins_over_all_it_had_seen_and_ends_the_conflict() -> None:
     for site in every_order(first, [left, right, merge]):
         assert value(site, first) == "merged"
         assert [reading.value for reading in site.view.conflicts(first.id, NAME)] == ["merged"]
-        outcomes = [because.outcome for because in site.view.why(first.id, NAME)]
+        outcomes = [because.outcome for because in why.of_register(site.view, first.id, NAME)]
         assert outcomes == ["wins", "superseded", "superseded"]
 
 
@@ -119,7 +120,7 @@ def test_a_very_late_older_write_changes_nothing_but_is_not_lost() -> None:
     site.admit(late)
     assert value(site, first) == 49
     assert [r.value for r in site.view.conflicts(first.id, NAME)] == [49, "from long ago"]
-    assert len(site.view.why(first.id, NAME)) == 51
+    assert len(why.of_register(site.view, first.id, NAME)) == 51
 
 
 @pytest.mark.parametrize("t", [T + 1, T + 50, T + 99])
@@ -175,7 +176,7 @@ def test_fields_whose_names_begin_alike_are_kept_apart() -> None:
     site.admit(first := genesis(Set("a", 1), Set("a.b", 2), Set("a-", 3), Set("A", 4)))
     for name, expected in (("a", 1), ("a.b", 2), ("a-", 3), ("A", 4)):
         assert value(site, first, f"value_{name}") == expected
-        assert len(site.view.why(first.id, f"value_{name}")) == 1
+        assert len(why.of_register(site.view, first.id, f"value_{name}")) == 1
     assert site.view.keys(first.id) == sorted(f"value_{n}" for n in ("a", "a.b", "a-", "A"))
 
 
@@ -190,7 +191,7 @@ def test_why_names_the_grant_that_let_a_write_in() -> None:
     by_stranger = child(by_admin, STRANGER, Set("name", "stranger"))
     by_owner = child(by_stranger, OWNER, Set("name", "owner"))
     site.admit(first, grant, by_admin, by_stranger, by_owner)
-    owners, strangers, chiefs = site.view.why(first.id, NAME)
+    owners, strangers, chiefs = why.of_register(site.view, first.id, NAME)
     assert owners.grant is None
     assert owners.reading.authorized
     assert strangers.grant is None
@@ -229,7 +230,7 @@ def test_an_event_that_fell_out_of_the_store_is_the_stores_error() -> None:
     assert found is not None
     site.store.write({keyspace.event_key(found[0], first.t, first.id): None})
     with pytest.raises(StoreCorrupt, match="not there"):
-        site.view.why(first.id, NAME)
+        why.of_register(site.view, first.id, NAME)
     with pytest.raises(StoreCorrupt, match="not there"):
         site.view.raw(first.id)
 

@@ -31,8 +31,9 @@ keys as in Boehm, Atkinson, Plass, "Ropes" (1995).
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from struct import Struct
 from typing import Final, NamedTuple
 
@@ -188,11 +189,11 @@ def select(rows: Readable, nodes: bytes, index: int) -> tuple[Spot, Piece, int]:
     if alive and live > index >= live - alive[-1]:
         slot = len(alive) - 1
         return Spot(number, slot), piece_in(value, slot), index - live + alive[-1]
-    for slot, count in enumerate(alive):
-        if index < count:
-            return Spot(number, slot), piece_in(value, slot), index
-        index -= count
-    raise StoreCorrupt("the counts of a list do not add up")
+    upto = list(accumulate(alive))
+    slot = bisect_right(upto, index)
+    if slot == len(upto):
+        raise StoreCorrupt("the counts of a list do not add up")
+    return Spot(number, slot), piece_in(value, slot), index - upto[slot] + alive[slot]
 
 
 def rank(rows: Readable, nodes: bytes, spot: Spot) -> int:
