@@ -1,0 +1,271 @@
+"""Bugs that the tests must notice: each breaks one rule, in one place.
+
+A bug is a change of the text of a module that still compiles and imports. The tests named with it
+are the cheapest that are there for the rule; that nobody else notices does not matter.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from support.planting import Bug
+
+_ENGINE = "dinemic_engine."
+
+BUGS: Final[dict[str, Bug]] = {
+    # -- events ----------------------------------------------------------------------------------
+    "a second spelling is accepted": Bug(
+        "EV-8",
+        _ENGINE + "canonical",
+        "if cbor2.dumps(value, canonical=True, default=_seal_form) != data:",
+        "if False:",
+        ("tests/unit/test_canonical_vectors.py",),
+    ),
+    "small-order points are accepted": Bug(
+        "EV-9",
+        _ENGINE + "keys",
+        'return "is of small order" if y in _SMALL_ORDER_Y else ""',
+        'return ""',
+        ("tests/unit/test_keys_vectors.py",),
+    ),
+    "no signature is checked": Bug(
+        "EV-9",
+        _ENGINE + "event",
+        "verify(",
+        "(lambda *_: None)(",
+        ("tests/unit/test_event_vectors.py",),
+    ),
+    "the id covers the payload only": Bug(
+        "EV-2",
+        _ENGINE + "event",
+        "return EventId(hashlib.sha256(signed).digest())",
+        "return EventId(hashlib.sha256(signed[32:]).digest())",
+        ("tests/unit/test_event_vectors.py",),
+    ),
+    "a parent may be named twice": Bug(
+        "EV-3",
+        _ENGINE + "event",
+        "len(parent) != 32 or parent <= previous:",
+        "len(parent) != 32 or parent < previous:",
+        ("tests/unit/test_event_vectors.py",),
+    ),
+    "a genesis may hold any op": Bug(
+        "EV-5",
+        _ENGINE + "event",
+        "if type(op) not in (Grant, Set):",
+        "if False:",
+        ("tests/unit/test_event_vectors.py",),
+    ),
+    # -- order -----------------------------------------------------------------------------------
+    "a parent of another object is accepted": Bug(
+        "ORD-1",
+        _ENGINE + "log",
+        "if parent.no != no:",
+        "if False:",
+        ("tests/unit/test_hostile_cases.py", "tests/unit/test_access_rules.py"),
+    ),
+    "an event may be as old as its parent": Bug(
+        "ORD-2",
+        _ENGINE + "log",
+        "if parent.t >= event.t:",
+        "if parent.t > event.t:",
+        ("tests/unit/test_hostile_cases.py", "tests/unit/test_ledger_store.py"),
+    ),
+    "authors do not look at the heads' times": Bug(
+        "ORD-2",
+        _ENGINE + "order",
+        "return max(now_us, 1 + max(heads_t, default=-1))",
+        "return now_us",
+        ("tests/unit/test_ledger_store.py", "tests/unit/test_models.py"),
+    ),
+    "an event an hour ahead is let in": Bug(
+        "ORD-4",
+        _ENGINE + "order",
+        "return t > now_us + HOLD_US",
+        "return t > now_us + 61 * HOLD_US",
+        ("tests/unit/test_hostile_cases.py", "tests/unit/test_ledger_store.py"),
+    ),
+    "the smaller write wins": Bug(
+        "ORD-6",
+        _ENGINE + "store.layout",
+        "return row[:_ORDER_BYTES] < other[:_ORDER_BYTES]",
+        "return row[:_ORDER_BYTES] > other[:_ORDER_BYTES]",
+        ("tests/unit/test_view_registers.py",),
+    ),
+    "orphans are kept without a bound": Bug(
+        "ORD-9",
+        _ENGINE + "waiting",
+        "usage.events >= limits.ORPHANS_PER_SOURCE_MAX",
+        "False",
+        ("tests/unit/test_waiting_bounds.py",),
+    ),
+    # -- authority -------------------------------------------------------------------------------
+    "admins make admins": Bug(
+        "AUTH-1",
+        _ENGINE + "access",
+        "isinstance(op, Grant | Revoke) and op.role == ADMIN for op in event.ops",
+        "False for op in event.ops",
+        ("tests/unit/test_access_rules.py", "tests/unit/test_hostile_cases.py"),
+    ),
+    "the owner's rights may be taken": Bug(
+        "AUTH-2",
+        _ENGINE + "access",
+        "            if op.signing == row.owner:",
+        "            if False:",
+        ("tests/unit/test_access_rules.py", "tests/unit/test_hostile_cases.py"),
+    ),
+    "a revocation ends grants it had not seen": Bug(
+        "AUTH-3",
+        _ENGINE + "access",
+        "            and covers(rows, revoke.place, grant.act.chain, grant.act.seq)\n"
+        "            and not covers(rows, revoke.place, at.chain, at.seq)",
+        "            and not covers(rows, revoke.place, at.chain, at.seq)",
+        ("tests/unit/test_access_rules.py", "tests/property/test_authority.py"),
+    ),
+    "a revocation voids what it had seen": Bug(
+        "AUTH-4",
+        _ENGINE + "access",
+        "            and not covers(rows, revoke.place, at.chain, at.seq)\n",
+        "",
+        ("tests/unit/test_access_rules.py", "tests/property/test_authority.py"),
+    ),
+    "a revocation by a revoked admin stands": Bug(
+        "AUTH-4",
+        _ENGINE + "access",
+        "            and _act_stands(rows, row, revoke, scope)",
+        "",
+        ("tests/unit/test_access_rules.py", "tests/property/test_authority.py"),
+    ),
+    "a grant by a revoked admin stands": Bug(
+        "AUTH-4",
+        _ENGINE + "access",
+        "                and _act_stands(rows, row, grant.act, scope)\n",
+        "",
+        ("tests/unit/test_access_rules.py", "tests/property/test_authority.py"),
+    ),
+    "closing an object cuts nobody off": Bug(
+        "AUTH-5",
+        _ENGINE + "access",
+        "    if scope is not None or not row.cuts:\n        return True\n",
+        "    return True\n",
+        ("tests/unit/test_access_rules.py", "tests/property/test_authority.py"),
+    ),
+    "strangers remove open objects": Bug(
+        "AUTH-6",
+        _ENGINE + "access",
+        "                if not writer:\n"
+        "                    return False, Reason.REMOVE_BY_STRANGER",
+        "                pass",
+        ("tests/unit/test_access_rules.py", "tests/unit/test_hostile_cases.py"),
+    ),
+    "a removal does not come back with its author's grant": Bug(
+        "AUTH-6",
+        _ENGINE + "state",
+        "            rows.rows[keyspace.remove_key(place.no, event.t, event.id)] = None\n",
+        "            pass\n",
+        ("tests/unit/test_verdicts.py",),
+    ),
+    "inert events are kept without a bound": Bug(
+        "REC-1",
+        _ENGINE + "verdicts",
+        "if sum(end - begins for _, begins, end in tails) >= limits.INERT_EVENTS_MAX:",
+        "if False:",
+        ("tests/unit/test_inert_events.py",),
+    ),
+    # -- guards ----------------------------------------------------------------------------------
+    "what a guard has not seen takes effect": Bug(
+        "VETO-1",
+        _ENGINE + "ledger",
+        "        elif not withheld:\n                changed = state.advance(",
+        "        else:\n                changed = state.advance(",
+        ("tests/unit/test_guards_on_nodes.py",),
+    ),
+    "guards see the newest value": Bug(
+        "VETO-2",
+        _ENGINE + "guards",
+        "        if not log.covers(rows, place, *layout.unpack_position(value)):\n"
+        "            continue\n",
+        "",
+        ("tests/unit/test_guards_on_nodes.py", "tests/property/test_vetoes.py"),
+    ),
+    "an exception that no guard meant lets pass": Bug(
+        "VETO-5",
+        "dinemic.guards",
+        "            return error\n        return None\n\n\ndef _veto(",
+        "            return error if type(error) is ValueError else None\n\n\ndef _veto(",
+        ("tests/unit/test_guards_on_nodes.py", "tests/unit/test_guards_of_edits.py"),
+    ),
+    "a change is told twice": Bug(
+        "VETO-3",
+        "dinemic.deliveries",
+        "self._write({keyspace.delivery_key(listener.number, seq): None})",
+        "pass",
+        ("tests/unit/test_deliveries.py",),
+    ),
+    # -- sealing ---------------------------------------------------------------------------------
+    "a key that is not the committed one is used": Bug(
+        "SEAL-1",
+        _ENGINE + "sealing",
+        "if commitment(object_id, epoch_key) != epoch.commit:",
+        "if False:",
+        ("tests/unit/test_sealing_values.py",),
+    ),
+    "an epoch may leave out the owner": Bug(
+        "SEAL-2",
+        _ENGINE + "access",
+        "elif all(reader != row.owner for reader, _ in epoch.recipients):",
+        "elif False:",
+        ("tests/unit/test_hostile_cases.py",),
+    ),
+    "an epoch may be sealed for anybody": Bug(
+        "SEAL-3",
+        _ENGINE + "access",
+        "if not reads(rows, row, place, reader):",
+        "if False:",
+        ("tests/unit/test_hostile_cases.py",),
+    ),
+    "a value does not know its field": Bug(
+        "SEAL-5",
+        _ENGINE + "sealing",
+        "def _value_key(object_id: bytes, path: bytes, epoch_key: bytes, salt: bytes) -> bytes:\n",
+        "def _value_key(object_id: bytes, path: bytes, epoch_key: bytes, salt: bytes) -> bytes:\n"
+        "    path = b''\n",
+        ("tests/unit/test_event_vectors.py",),
+    ),
+    # -- data types ------------------------------------------------------------------------------
+    "an op may point at what its author had not seen": Bug(
+        "TYPE-1",
+        _ENGINE + "types.fugue",
+        "            or not log.covers(rows, place, inserted.chain, inserted.seq)\n",
+        "",
+        ("tests/unit/test_list_places.py", "tests/unit/test_hostile_cases.py"),
+    ),
+    "an event may give an element two children on a side": Bug(
+        "TYPE-6",
+        _ENGINE + "types.fugue",
+        "    if len(set(sides)) < len(sides):",
+        "    if False:",
+        ("tests/unit/test_list_places.py",),
+    ),
+    "siblings lie in the order they came": Bug(
+        "TYPE-6",
+        _ENGINE + "types.fugue",
+        "at = bisect_left(entries, child)",
+        "at = len(entries)",
+        ("tests/property/test_list_convergence.py",),
+    ),
+    "a counter's adds do not come back": Bug(
+        "TYPE-4",
+        _ENGINE + "types.counter",
+        "_count(rows, place.no, event, index, op, seen, -1)",
+        "pass",
+        ("tests/property/test_collections.py",),
+    ),
+    "a remove may take adds its author had not seen": Bug(
+        "TYPE-5",
+        _ENGINE + "types.members",
+        "known = reached[add.chain] >= add.seq",
+        "known = True",
+        ("tests/unit/test_event_vectors.py",),
+    ),
+}
