@@ -30,7 +30,7 @@ import cbor2
 
 from dinemic_engine import ids
 from dinemic_engine.errors import LimitExceeded, Malformed, Reason
-from dinemic_engine.limits import DEPTH_MAX, EVENT_BYTES_MAX, INT_MAX, INT_MIN
+from dinemic_engine.limits import DEPTH_MAX, EVENT_BYTES_MAX, INT_MAX, INT_MIN, ITEMS_MAX
 
 EPOCH_BYTES: Final = 32
 SALT_BYTES: Final = 16
@@ -124,9 +124,6 @@ def _from_sealed_bytes(data: bytes) -> Sealed:
 _PLAIN: Final = frozenset({str, bytes, bool, type(None), Sealed})
 """Types of which every instance is a value (text with lone surrogates fails in cbor2)."""
 
-_ITEMS_MAX: Final = EVENT_BYTES_MAX
-"""Items of one value: each takes a byte at least, so more cannot be part of an event."""
-
 
 def encode(value: Value, *, depth_max: int = DEPTH_MAX) -> bytes:
     """The one spelling of `value`.
@@ -135,14 +132,14 @@ def encode(value: Value, *, depth_max: int = DEPTH_MAX) -> bytes:
 
     Raises:
         Malformed: not a value of EV-6; the message names the type, never the value.
-        LimitExceeded: it nests deeper than `depth_max` (a cycle does), or holds more items than an
-            event has bytes.
+        LimitExceeded: it nests deeper than `depth_max` (a cycle does), or holds more items than
+            ITEMS_MAX.
     """
     if type(value) is Sealed:
         protected = _SEALED_HEAD[:_PROTECTED_AT] + protected_header(value)
         return protected + b"\xa0" + cbor2.dumps(value.ciphertext)
     if type(value) not in _PLAIN:
-        _check(value, depth_max, _ITEMS_MAX)
+        _check(value, depth_max, ITEMS_MAX)
     try:
         return cbor2.dumps(value, canonical=True, default=_seal_form)
     except UnicodeEncodeError:
@@ -166,7 +163,7 @@ def _check(value: Any, depth: int, room: int) -> int:
             raise LimitExceeded(Reason.TOO_DEEP, "a value nests too deep")
         room -= len(value)
         if room < 0:
-            raise LimitExceeded(Reason.TOO_LARGE, "a value of too many items")
+            raise LimitExceeded(Reason.TOO_MANY, "a value of too many items")
         if kind is dict:
             for key in value:
                 if type(key) is not str:
@@ -190,7 +187,8 @@ def decode_untrusted(data: bytes, *, depth_max: int = DEPTH_MAX) -> Value:
     Raises:
         Malformed: not a value of EV-6 (`Reason.VALUE`), or not its one spelling
             (`Reason.NOT_CANONICAL`: also cut short, or followed by anything).
-        LimitExceeded: nested deeper than `depth_max` or longer than an event can be.
+        LimitExceeded: nested deeper than `depth_max`, longer than an event can be, or of more items
+            than ITEMS_MAX.
     """
     if len(data) > EVENT_BYTES_MAX:
         raise LimitExceeded(Reason.TOO_LARGE, f"{len(data)} bytes, {EVENT_BYTES_MAX} allowed")
@@ -223,7 +221,7 @@ def scan_untrusted(data: bytes, start: int = 0, *, depth_max: int = DEPTH_MAX) -
         Malformed, LimitExceeded: as `decode_untrusted`.
     """
     try:
-        end = _scan_items(data, start, 1, depth_max)
+        end = _scan_items(data, start, 1, depth_max, [ITEMS_MAX + 1])
     except IndexError:  # a head or its argument beyond the last byte
         raise _not_canonical("cut short") from None
     if end > len(data):
@@ -243,12 +241,16 @@ _SIZE: Final = tuple(
 )
 
 
-def _scan_items(data: bytes, at: int, count: int, depth: int) -> int:
+def _scan_items(data: bytes, at: int, count: int, depth: int, room: list[int]) -> int:
     """The end of `count` items that begin at `at`, in which `depth` more levels may open.
 
-    Each round moves forward by a byte or raises, so a count nobody could send ends at the last
-    byte; an end beyond the last byte is left to the caller to notice.
+    They are taken from `room`, one number: how many more items may come. Each round moves forward
+    by a byte or raises, so a count nobody could send ends at the last byte; an end beyond it is
+    left to the caller to notice.
     """
+    room[0] -= count
+    if room[0] < 0:
+        raise LimitExceeded(Reason.TOO_MANY, "a value of too many items")
     for _ in range(count):
         head = data[at]
         if size := _SIZE[head]:
@@ -261,9 +263,9 @@ def _scan_items(data: bytes, at: int, count: int, depth: int) -> int:
         elif 0x80 <= head < 0x98:  # arrays of 0..23 items
             if depth <= 0:
                 raise LimitExceeded(Reason.TOO_DEEP, "a value nests too deep")
-            at = _scan_items(data, at + 1, head - 0x80, depth - 1)
+            at = _scan_items(data, at + 1, head - 0x80, depth - 1, room)
         else:
-            at = _scan_other(data, at, head, depth)
+            at = _scan_other(data, at, head, depth, room)
     return at
 
 
@@ -273,7 +275,7 @@ _LEAST: Final = {24: 24, 25: 1 << 8, 26: 1 << 16, 27: 1 << 32}
 """The smallest argument that needs 1, 2, 4 or 8 more bytes, by the head's low five bits."""
 
 
-def _scan_other(data: bytes, at: int, head: int, depth: int) -> int:
+def _scan_other(data: bytes, at: int, head: int, depth: int, room: list[int]) -> int:
     """As `_scan_items` for the one item at `at`, whatever its `head`."""
     if head in _FLOATS:
         return _scan_float(data, at, head)
@@ -305,22 +307,22 @@ def _scan_other(data: bytes, at: int, head: int, depth: int) -> int:
     if depth <= 0:
         raise LimitExceeded(Reason.TOO_DEEP, "a value nests too deep")
     if kind == _ARRAY:
-        return _scan_items(data, at, argument, depth - 1)
-    return _scan_pairs(data, at, argument, depth - 1)
+        return _scan_items(data, at, argument, depth - 1, room)
+    return _scan_pairs(data, at, argument, depth - 1, room)
 
 
-def _scan_pairs(data: bytes, at: int, count: int, depth: int) -> int:
+def _scan_pairs(data: bytes, at: int, count: int, depth: int, room: list[int]) -> int:
     """The end of `count` pairs of a map that begin at `at`: text keys, strictly ascending."""
     last = b""
     for _ in range(count):
         if data[at] >> 5 != _TEXT:
             raise Malformed(Reason.VALUE, "a map key that is not text")
-        end = _scan_items(data, at, 1, 0)
+        end = _scan_items(data, at, 1, 0, [1])  # a pair counts once, by its value
         key = data[at:end]
         if key <= last:
             raise _not_canonical("map keys not in ascending order")
         last = key
-        at = _scan_items(data, end, 1, depth)
+        at = _scan_items(data, end, 1, depth, room)
     return at
 
 
@@ -357,7 +359,7 @@ def _scan_sealed(data: bytes, at: int) -> int:
         or data[unprotected + 1] >> 5 != _BYTES
     ):
         raise Malformed(Reason.VALUE, "tag 16 that is not a sealed value")
-    return _scan_items(data, unprotected + 1, 1, 0)
+    return _scan_items(data, unprotected + 1, 1, 0, [1])
 
 
 def _has_no_place(number: float) -> bool:

@@ -20,6 +20,10 @@ DEPTH_MAX: Final = 16
 PAYLOAD_DEPTH_MAX: Final = DEPTH_MAX + 3
 """A value lies inside an op, the ops and the payload."""
 
+ITEMS_MAX: Final = 1 << 17
+"""Elements of arrays and pairs of maps in a value, all levels together: twice a full run of a list.
+A megabyte of empty maps would take a second to decode, before anything tells who sent it."""
+
 PARENTS_MAX: Final = 16
 """Heads one event may merge. More concurrent heads than this merge in two steps."""
 

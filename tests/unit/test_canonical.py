@@ -14,7 +14,7 @@ import pytest
 from dinemic_engine import canonical
 from dinemic_engine.canonical import Sealed
 from dinemic_engine.errors import InvalidEvent, LimitExceeded, Malformed, Reason
-from dinemic_engine.limits import DEPTH_MAX, EVENT_BYTES_MAX
+from dinemic_engine.limits import DEPTH_MAX, EVENT_BYTES_MAX, ITEMS_MAX
 
 EPOCH, SALT = b"e" * 32, b"s" * 16
 
@@ -160,7 +160,20 @@ def test_a_value_that_repeats_itself_exponentially_ends_at_the_item_limit() -> N
         value = [value] * 100  # 100**11 items in eleven lists
     with pytest.raises(LimitExceeded) as refusal:
         canonical.encode(value)
-    assert refusal.value.reason is Reason.TOO_LARGE
+    assert refusal.value.reason is Reason.TOO_MANY
+
+
+@pytest.mark.parametrize("item", [0, {}, [], {"a": 0}], ids=["ints", "maps", "arrays", "pairs"])
+def test_items_are_counted_at_every_level_and_alike_in_both_directions(item: Any) -> None:
+    inside = len(item) if isinstance(item, dict | list) else 0
+    fits = [item] * (ITEMS_MAX // (1 + inside))
+    spelled = canonical.encode(fits)
+    assert canonical.decode_untrusted(spelled) == fits
+    with pytest.raises(LimitExceeded) as refusal:
+        canonical.encode([*fits, item])
+    assert refusal.value.reason is Reason.TOO_MANY
+    spelled = b"\x9a" + (len(fits) + 1).to_bytes(4, "big") + spelled[5:] + canonical.encode(item)
+    assert reason_of(spelled) is Reason.TOO_MANY
 
 
 def test_bytes_longer_than_an_event_are_refused_unread() -> None:
@@ -210,12 +223,13 @@ class Counted(bytes):
         (b"\x9b\x7f" + b"\xff" * 7 + b"\x00" * 1000, 16, Reason.NOT_CANONICAL),
         (b"\x9a\x00\x01\x86\xa0" + b"\x80" * 100_000, 200_010, None),
         (b"\x9a\x00\x0f\x42\x40" + b"\x00" * 999_999, 16, Reason.NOT_CANONICAL),
-        (b"\x9a\x00\x01\x86\xa0" + b"\x81\x00" * 100_000, 400_010, None),
+        (b"\x9a\x00\x0f\x42\x40" + b"\xa0" * 1_000_000, 16, Reason.TOO_MANY),
+        (b"\x99\xff\xff" + b"\x81\x00" * 65_535, 262_160, None),
         (b"\x96" + (b"\x97" + b"\x80" * 23) * 21, 1100, Reason.NOT_CANONICAL),
         (b"\xa1\x7a\x00\x0f\x42\x40" + b"a" * 1_000_000 + b"\x00", 2_000_100, None),
         (b"\x7a\x00\x0f\x42\x40" + b"\xff" * 1_000_000, 16, Reason.VALUE),
     ],
-    ids=range(14),
+    ids=range(15),
 )
 def test_hostile_bytes_cost_reads_in_proportion_to_their_length(
     hostile: bytes, reads_max: int, reason: Reason | None

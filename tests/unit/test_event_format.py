@@ -62,6 +62,9 @@ def test_the_limits_are_those_of_the_code() -> None:
     assert limit == {
         "event, envelope included": f"{limits.EVENT_BYTES_MAX:,} bytes",
         "nesting of a value": f"{limits.DEPTH_MAX}",
+        "elements of arrays and pairs of maps in a payload, all levels together": (
+            f"{limits.ITEMS_MAX:,}"
+        ),
         "parents": f"{limits.PARENTS_MAX}",
         "ops": f"{limits.OPS_MAX:,}",
         "field name": f"1..{limits.NAME_BYTES_MAX} characters of `[A-Za-z0-9_.-]`",
