@@ -41,7 +41,15 @@ class Writer:
     The writer is the owner, or with `granted` somebody who holds an update grant.
     """
 
-    def __init__(self, seed: int, *, granted: bool = False) -> None:
+    def __init__(
+        self,
+        seed: int,
+        *,
+        granted: bool = False,
+        at_us: int = BEGINNING_US,
+        spacing_us: int = 1,
+    ) -> None:
+        self._spacing_us = spacing_us
         self._key = owner = SigningKey(drawn("signing", seed))
         sealing = SealingKey(drawn("sealing", seed)).public
         ops: list[Op] = [Create("Person", SUITE_X25519, sealing, Policy())]
@@ -49,7 +57,7 @@ class Writer:
             self._key = SigningKey(drawn("granted", seed))
             subject, author = ObjectId(drawn("subject", seed)), AuthorId(self._key.public)
             ops.append(Grant(UPDATE, subject, author, SUITE_X25519, sealing))
-        genesis = sign_event(owner, None, BEGINNING_US, (), ops)
+        genesis = sign_event(owner, None, at_us, (), ops)
         self.object: ObjectId = genesis.object
         self.events = [genesis]
 
@@ -58,7 +66,8 @@ class Writer:
         for _ in range(count):
             last = self.events[-1]
             op = Set("name", f"name {len(self.events)}")
-            self.events.append(sign_event(self._key, self.object, last.t + 1, [last.id], [op]))
+            t = last.t + self._spacing_us
+            self.events.append(sign_event(self._key, self.object, t, [last.id], [op]))
         return self.events[-count:]
 
 

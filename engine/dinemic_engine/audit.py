@@ -6,7 +6,7 @@ folds them in order of arrival through the one entrance into an empty store, and
 there, but for the object's number, exactly the rows that lie here:
 
     E raw bytes --open, verify--> events --fold in order of L--> rows  ==  all of the object's, I T
-        |                                                                  O B M, F, tip
+        |                                                                  O B M, F, f o, tip
         '--- where arrival differs from (t, id): folded in that order too, same digest,
              verdicts and reconciled set (I-01, I-05)
 
@@ -15,8 +15,9 @@ row of an inert one, is another than the fold's.
 
 It shares no cache with a ledger and writes nothing. An event that cannot be judged makes those
 after it unjudgeable; their number is reported once, and the object's rows are not compared then.
-Nor is it known then which events count (a lost one may be a revocation), so the fingerprint is held
-against the ``T`` rows as they lie.
+Nor is it known then which events count (a lost one may be a revocation), so the fingerprints are
+held against the ``T`` and ``H`` rows as they lie. Blocks always are: where they end follows from no
+event, what they hold does (blocks.py).
 
 Memory: the events and rows of one object at a time, and 40 bytes for each event of the store.
 """
@@ -31,18 +32,24 @@ from itertools import groupby, pairwise
 from struct import Struct
 from typing import Final, NamedTuple
 
-from dinemic_engine import indexes, vetoes
+from dinemic_engine import blocks, indexes, vetoes
 from dinemic_engine.errors import InvalidEvent
-from dinemic_engine.event import Event, open_event_untrusted
+from dinemic_engine.event import (
+    Event,
+    open_envelope_untrusted,
+    open_event_untrusted,
+    read_event_untrusted,
+)
 from dinemic_engine.findings import WORDS, Finding, Findings, hex_of, name_of
 from dinemic_engine.fold import Folded, digest_of_all, fold, order_of
 from dinemic_engine.ids import ID_BYTES, ObjectId, short
 from dinemic_engine.ops import Create
-from dinemic_engine.ranges import id_term
+from dinemic_engine.ranges import head_term, id_term
 from dinemic_engine.store import Store, keyspace, layout
-from dinemic_engine.store.layout import VOID, Sums, Tip
+from dinemic_engine.store.layout import VOID, Tip
 from dinemic_engine.store.memory import MemoryStore
 from dinemic_engine.store.overlay import Readable
+from dinemic_engine.store.sums import NO_TOTALS, Sums, Totals
 from dinemic_engine.types import register
 
 _OF_OBJECT: Final = b"EHCVJURWXGKkYDPQAZSrstuxzvwydbiehN"
@@ -62,7 +69,7 @@ class AuditReport:
     objects: int
     events: int
     signatures: int
-    """Events whose bytes and signature are good."""
+    """Events whose bytes and signature are good; 0 if no signature was looked at."""
     digest: bytes
     """`View.digest_all` of the state the events make."""
     findings: tuple[Finding, ...]
@@ -73,15 +80,18 @@ class AuditReport:
         return not self.findings
 
 
-def audit(store: Store, progress: Callable[[int], object] | None = None) -> AuditReport:
+def audit(
+    store: Store, progress: Callable[[int], object] | None = None, *, signatures: bool = True
+) -> AuditReport:
     """Verify everything in `store`, which must not change meanwhile; nothing is written.
 
-    `progress` is called now and then with the number of events done.
+    `progress` is called now and then with the number of events done. Without `signatures` an event
+    is good if its bytes have its id: quick, and blind to whoever can write to the disk.
 
     Raises:
         StoreError: the store cannot be read.
     """
-    return _Audit(store, progress).run()
+    return _Audit(store, progress, signatures).run()
 
 
 class _Read(NamedTuple):
@@ -101,9 +111,12 @@ class _Read(NamedTuple):
 
 
 class _Audit:
-    def __init__(self, store: Store, progress: Callable[[int], object] | None) -> None:
+    def __init__(
+        self, store: Store, progress: Callable[[int], object] | None, signatures: bool
+    ) -> None:
         self._store = store
         self._progress = progress
+        self._verifies = signatures
         self._findings = Findings()
         self._events = 0
         self._signatures = 0
@@ -112,7 +125,7 @@ class _Audit:
         self._objects: dict[int, tuple[ObjectId, str]] = {}
         """Object number to id and model, as the events tell."""
         self._model_numbers: dict[str, int | None] = {}
-        self._sums: dict[str, Sums] = {}
+        self._totals: dict[str, Totals] = {}
         self._digests: dict[ObjectId, bytes] = {}
         self._indexed: dict[str, list[bytes]] = {}
         """The indexed registers of a model."""
@@ -138,6 +151,7 @@ class _Audit:
             self._findings.add("arrival", f"{count} events of object number {no} are gone")
         self._check_places()
         self._check_ranges()
+        self._check_blocks()
         self._check_names(tip)
         self._check_indexes()
         self._check_strays()
@@ -237,6 +251,9 @@ class _Audit:
         if folded.digest is not None:
             self._digests[object_id] = folded.digest
         self._check_event_rows(no, create.model, own, folded)
+        judged: Readable = folded.store if folded.complete else self._store
+        heads_key = keyspace.heads_key(_FOLDED_NO if folded.complete else no)
+        self._sum_heads(create.model, judged.get(heads_key))
         self._note_indexed(no, create.model, folded)
         if folded.complete:
             self._check_rows(no, create.model, object_id, read.found, folded.store)
@@ -251,12 +268,12 @@ class _Audit:
                 read.found[key] = value
                 continue
             self._events += 1
-            event = _open_at_untrusted(key, value)
+            event = _open_at_untrusted(key, value, signed=self._verifies)
             if isinstance(event, str):
                 read.broken[key[13:]] = event
             else:
                 read.opened.append(event)
-                self._signatures += 1
+                self._signatures += self._verifies
             if self._progress is not None and self._events % _BATCH == 0:
                 self._progress(self._events)
         return read
@@ -280,12 +297,15 @@ class _Audit:
         return arrival
 
     def _sum(self, model: str, event_id: bytes, *, effective: bool) -> None:
-        sums, term = self._sums.get(model, layout.NO_SUMS), id_term(event_id)
-        self._sums[model] = Sums(
-            sums.events + 1,
-            (sums.total + term) % (1 << 256),
-            sums.effective + effective,
-            (sums.effective_total + effective * term) % (1 << 256),
+        totals, term = self._totals.get(model, NO_TOTALS), id_term(event_id)
+        by = Sums(1, term, effective, effective * term)
+        self._totals[model] = totals._replace(sums=totals.sums.plus(by))
+
+    def _sum_heads(self, model: str, value: bytes | None) -> None:
+        totals, heads = self._totals.get(model, NO_TOTALS), layout.head_ids(value)
+        self._totals[model] = totals._replace(
+            heads=totals.heads + len(heads),
+            heads_total=totals.heads_total + sum(map(head_term, heads)),
         )
 
     def _check_order(
@@ -400,12 +420,25 @@ class _Audit:
                     continue  # None: an object without a genesis, which is reported
             self._findings.add("range", f"{name_of(key)} is of no event", None, event_id)
         expected = {
-            keyspace.fingerprint_key(no): self._sums.get(name, layout.NO_SUMS).pack()
+            keyspace.fingerprint_key(no): self._totals.get(name, NO_TOTALS).pack()
             for no, name in models.items()
         }
         found = dict(self._scan("F"))
         for key in sorted(expected.keys() | found.keys()):
             self._findings.compare(key, found.get(key), expected.get(key), None)
+
+    def _check_blocks(self) -> None:
+        """The blocks of each model hold what its ``T`` rows say; there are no others."""
+        numbers = {no for no in self._model_numbers.values() if no is not None}
+        for letter in "fo":
+            for key, _ in self._scan(letter):
+                if blocks.is_key(key):
+                    numbers.add(int.from_bytes(key[1:5], "big"))
+                else:
+                    self._findings.add("stray", f"{hex_of(key)} is no key")
+        for no in sorted(numbers):
+            for key, value, expected in blocks.check(self._store, no):
+                self._findings.compare(key, value, expected, None)
 
     def _check_names(self, tip: Tip) -> None:
         """Names and numbers lead to objects and models that are there, and are counted."""
@@ -483,10 +516,16 @@ class _Audit:
                 self._findings.add("stray", f"{hex_of(key)} is no key")
 
 
-def _open_at_untrusted(key: bytes, raw: bytes) -> Event | str:
-    """The event in an ``E`` row, every check of its bytes made again; or what is wrong with it."""
+def _open_at_untrusted(key: bytes, raw: bytes, *, signed: bool) -> Event | str:
+    """The event in an ``E`` row, every check of its bytes made again; or what is wrong with it.
+
+    The signature is checked only if `signed`.
+    """
     try:
-        event = open_event_untrusted(raw)
+        if signed:
+            event = open_event_untrusted(raw)
+        else:
+            event = read_event_untrusted(open_envelope_untrusted(raw), verified=True)
     except InvalidEvent as error:
         return str(error)
     if key != keyspace.event_key(int.from_bytes(key[1:5], "big"), event.t, event.id):

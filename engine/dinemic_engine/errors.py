@@ -89,6 +89,23 @@ class UpdateRejected(DinemicError):
         self.event = event
 
 
+class ClockOff(UpdateRejected):
+    """This host's clock is too far from those of its peers for it to make events (ORD-5).
+
+    Set the clock and write again. `behind_us` is how far it is behind, negative if it is ahead.
+    """
+
+    def __init__(self, behind_us: int) -> None:
+        self.behind_us = behind_us
+        seconds, way = abs(behind_us) / 1e6, "behind" if behind_us > 0 else "ahead of"
+        super().__init__(
+            f"this host's clock is {seconds:.0f} s {way} the median of its peers': set it, and "
+            "write again",
+            by="ORD-5",
+            reason="clock off",
+        )
+
+
 class Unreadable(DinemicError):
     """The value is sealed and no key here opens it."""
 

@@ -233,22 +233,25 @@ def sign_event(
     Raises:
         InvalidEvent: the ops break a rule of the format.
     """
-    payload = canonical.encode(
-        [
-            limits.EVENT_VERSION,
-            object_id,
-            key.public,
-            t,
-            sorted(parents),
-            cast("Value", [op.fields() for op in ops]),
-        ],
-        depth_max=limits.PAYLOAD_DEPTH_MAX,
-    )
+    parts: list[Value] = [
+        limits.EVENT_VERSION,
+        object_id,
+        key.public,
+        t,
+        cast("Value", sorted(parents)),
+        cast("Value", [op.fields() for op in ops]),
+    ]
+    payload = canonical.encode(parts, depth_max=limits.PAYLOAD_DEPTH_MAX)
     body = _bstr_head(len(payload)) + payload
     signed = _SIGNED_HEAD + body
     raw = _HEAD + body + _SIGNATURE_HEAD + key.sign(signed)
     _check_size(raw)
-    return _event(_event_id(signed), canonical.decode(payload), raw)
+    # What the caller could still change is read back.
+    is_fixed = len(ops) == 1 and type(ops[0]) is Set and type(ops[0].value) in _IMMUTABLE
+    return _event(_event_id(signed), parts if is_fixed else canonical.decode(payload), raw)
+
+
+_IMMUTABLE: Final = frozenset({str, bytes, int, float, bool, type(None)})
 
 
 def _bstr_head(length: int) -> bytes:

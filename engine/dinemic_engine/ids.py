@@ -64,6 +64,6 @@ def is_model_name(name: str) -> bool:
     return name.isascii() and name.isidentifier() and len(name) <= 128
 
 
-def short(raw: bytes) -> str:
+def short(full: bytes | str) -> str:
     """The first ten characters of an id, for logs and messages."""
-    return to_text(raw)[:_SHORT_LENGTH]
+    return (full if isinstance(full, str) else to_text(full))[:_SHORT_LENGTH]

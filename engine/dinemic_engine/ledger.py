@@ -41,12 +41,11 @@ from dinemic_engine.outcomes import (
     Surplus,
     Withhold,
 )
-from dinemic_engine.ranges import id_term
+from dinemic_engine.recount import Recount
 from dinemic_engine.store import Store, keyspace, layout
 from dinemic_engine.store.layout import AUTHORIZED, VOID, Head, ObjectRow, Place, Tip
 from dinemic_engine.store.overlay import Overlay, Readable, Recent
 from dinemic_engine.types.change import Change
-from dinemic_engine.verdicts import Changes
 from dinemic_engine.vetoes import Veto
 
 
@@ -64,6 +63,8 @@ class Proposal:
     watched: bool = False
     admitted: list[Admitted] = field(default_factory=list)
     """The events that `accept` would let in, in the order they were judged: parents first."""
+    recount: Recount = field(default_factory=Recount)
+    """What they change in the reconciled sets; its rows are written last."""
 
     @property
     def changing(self) -> Sequence[Admitted | Answered]:
@@ -225,6 +226,9 @@ class Ledger:
             proposal.outcomes = [self._judge(proposal, events[0], now_us)]
         else:
             proposal.outcomes = self._judge_batch(proposal, events, now_us)
+        if proposal.admitted:
+            proposal.rows.rows[keyspace.TIP_KEY] = proposal.tip.pack()
+        proposal.recount.write(proposal.rows)
         return proposal
 
     def _judge_batch(
@@ -279,7 +283,8 @@ class Ledger:
             row = self._object(proposal, event, no)
             placement = log.place(rows, no, event, parents, row.chains)
             trial = Overlay(rows if rows.rows else self._rows, placement.rows)
-            authorized = access.judge(trial, row, event, placement.place)
+            known = placement.follows and access.holds_on(row, parents[0], event)
+            authorized = access.judge(trial, row, event, placement.place, known=known)
             flags = AUTHORIZED if authorized else 0
             state.check_targets(trial, placement.place, event)
             if row.cuts and event.author != row.owner:
@@ -327,7 +332,7 @@ class Ledger:
             log.add_head(rows, event, place)  # which is all that nearly every event settles
         else:
             changes = verdicts.settle(rows, changed, event, place, seen)
-            self._follow(proposal, changes)
+            proposal.recount.follow(changes, place.no)
             changed, flipped = changes.row, tuple(changes.flipped)
             inert = (event.t, event.id) in changes.inert
             revived = tuple([EventId(event_id) for _, event_id in changes.revived])
@@ -337,16 +342,6 @@ class Ledger:
             rows.rows[keyspace.object_row_key(no)] = changed.pack()
         told = tuple(seen or ())
         return Admitted(event, row.model, flags, inert, flipped, revived, told, withheld)
-
-    def _follow(self, proposal: Proposal, changes: Changes) -> None:
-        """Let the reconciled set and its sums follow what an event changed in others."""
-        model_no = changes.row.model_no
-        for key in changes.inert:
-            self._recount(proposal, model_no, key, -1)
-        for key in changes.revived:
-            self._recount(proposal, model_no, key, +1)
-        for event_id, by in changes.turned:
-            self._add_to_sums(proposal, model_no, event_id, 0, by)
 
     def _object(self, proposal: Proposal, event: Event, no: int) -> ObjectRow:
         """The row of object number `no`, which the parents belong to and the event must name."""
@@ -395,39 +390,18 @@ class Ledger:
         tip = proposal.tip
         arrival = layout.pack_arrival(place.no, event.t, event.id)
         seq = tip.seq + 1
-        proposal.tip = tip = Tip(
+        proposal.tip = Tip(
             seq,
             hashlib.sha256(tip.digest + arrival).digest(),
             *self._flushed,
             tip.objects,
             tip.models,
         )
-        rows[keyspace.TIP_KEY] = tip.pack()
         rows[keyspace.arrival_key(seq)] = arrival
         rows[keyspace.event_key(place.no, event.t, event.id)] = event.raw
         rows[keyspace.place_key(event.id)] = place.pack()
         effective = not place.flags & VOID
-        self._recount(proposal, model_no, (event.t, event.id), +1, effective=effective)
-
-    def _recount(
-        self,
-        proposal: Proposal,
-        model_no: int,
-        order: tuple[int, bytes],
-        by: int,
-        *,
-        effective: bool = False,
-    ) -> None:
-        """Let an event count in its model's reconciled set (+1), or not (-1)."""
-        proposal.rows.rows[keyspace.range_key(model_no, *order)] = b"" if by > 0 else None
-        self._add_to_sums(proposal, model_no, order[1], by, by if effective else 0)
-
-    def _add_to_sums(
-        self, proposal: Proposal, model_no: int, event_id: bytes, by: int, effective_by: int
-    ) -> None:
-        key, term = keyspace.fingerprint_key(model_no), id_term(event_id)
-        value = proposal.rows.get(key)
-        proposal.rows.rows[key] = layout.add_to_sums(value, term, by, effective_by)
+        proposal.recount.admit(model_no, place.no, arrival[4:], effective=effective)
 
     # -- guards -------------------------------------------------------------------------------
 

@@ -66,6 +66,9 @@ T_US_MAX: Final = (1 << 63) - 1
 HOLD_US: Final = 60 * 1_000_000
 """An event dated further ahead than this waits until it is due: no clock is pushed further."""
 
+CLOCK_OFF_US: Final = 30 * 1_000_000
+"""A node whose clock is further than this from those of its peers makes no events (ORD-5)."""
+
 ORPHANS_PER_SOURCE_MAX: Final = 1024
 ORPHAN_BYTES_PER_SOURCE_MAX: Final = 8 << 20
 ORPHAN_BYTES_MAX: Final = 64 << 20

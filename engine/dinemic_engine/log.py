@@ -47,6 +47,8 @@ class Placement(NamedTuple):
     """Chains of the object afterwards."""
     rows: dict[bytes, bytes | None]
     """The log's own rows: chains and, where it is news, the vector."""
+    follows: bool = False
+    """Whether it has one parent, by the same author, so its past is that one's and that one."""
 
 
 def place(
@@ -76,6 +78,7 @@ def place(
                     own_key: layout.pack_position(chain, seq + 1),
                     keyspace.chain_key(no, chain, seq + 1): layout.pack_order(event.t, event.id),
                 },
+                follows=True,
             )
     own = list(layout.unpack_chains(own_value)) if own_value else []
     extended = _extendable(rows, own, parents)

@@ -109,3 +109,5 @@ class Ingested:
     """Parents unknown, or dated ahead: kept for now, nobody's fault (ORD-4, ORD-9)."""
     invalid: tuple[tuple[int, str], ...]
     """(position, reason) of events the sender should never have passed on: T0 and T1 refusals."""
+    missing: tuple[bytes, ...] = ()
+    """Ids of the parents that those waiting lack, and that do not wait themselves."""

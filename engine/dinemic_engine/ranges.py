@@ -2,24 +2,23 @@
 
 A set of events is a set of keys ``(t, id)`` on one line. A fingerprint is their count and a sum of
 hashes: that of two ranges side by side is the sum of theirs, so a store can keep it ready for any
-range. Different sets have equal fingerprints by an accident of 2^-128. Somebody who makes very many
-events for it can bring it about for two sets of his own (a generalised birthday), and hide his own
-events from a reconciliation that way, and nobody else's: theirs change the sum.
+range (blocks.py). Different sets have equal fingerprints by an accident of 2^-128. Somebody who
+makes very many events for it can bring it about for two sets of his own (a generalised birthday),
+and hide his own events from a reconciliation that way, and nobody else's: theirs change the sum.
+So the heads are summed too (`Totals`): sets closed under parents are equal if their heads are. And
+sets found to differ only in these are compared by lists and not by sums (listing.py).
 
 Parts of equal count make the difference of two sets quick to find wherever it is (reconcile.py).
-In a large range they are found by counting and not by reading, and a count is a fingerprint's.
 """
 
 from __future__ import annotations
 
 import hashlib
-from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
-from operator import itemgetter
+from functools import lru_cache
 from typing import Final, Protocol
 
-from dinemic_engine.ids import ID_BYTES
 from dinemic_engine.limits import RECONCILE_FANOUT
 
 Key = tuple[int, bytes]
@@ -32,11 +31,18 @@ LOWEST: Final[Bound] = (0, b"")
 HIGHEST: Final[Bound] = (1 << 63, b"")
 
 FINGERPRINT_BYTES: Final = 16
+SUM_MODULUS: Final = 1 << 256
 
 
 def id_term(event_id: bytes) -> int:
     """What one event adds to the sum of a fingerprint (REC-2)."""
     return int.from_bytes(hashlib.sha256(b"dinemic/fp/1" + event_id).digest(), "big")
+
+
+@lru_cache(maxsize=1024)
+def head_term(event_id: bytes) -> int:
+    """What a head adds to the sum of heads (REC-3); remembered, for what comes will go."""
+    return int.from_bytes(hashlib.sha256(b"dinemic/heads/1" + event_id).digest(), "big")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +59,27 @@ class Fingerprint:
         for event_id in event_ids:
             count += 1
             total += id_term(event_id)
-        return cls(count, total % (1 << 256))
+        return cls(count, total % SUM_MODULUS)
 
     def wire(self) -> bytes:
         """The 16 bytes peers compare: SHA-256(count as 8 bytes | sum as 32 bytes)[:16]."""
         packed = self.count.to_bytes(8, "big") + self.total.to_bytes(32, "big")
         return hashlib.sha256(packed).digest()[:FINGERPRINT_BYTES]
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """The fingerprints of one model, of one moment: a set that changed never becomes what it was.
+
+    `heads` counts and sums the heads of its objects, with `head_term` for `id_term`.
+    """
+
+    events: Fingerprint
+    effective: Fingerprint
+    heads: Fingerprint
+
+
+NOTHING: Final = Fingerprint(0, 0)
 
 
 class Side(Protocol):
@@ -67,8 +88,8 @@ class Side(Protocol):
     def fingerprint(self, lower: Bound, upper: Bound) -> Fingerprint:
         """Fingerprint of the keys with ``lower <= key < upper``."""
 
-    def keys(self, lower: Bound, upper: Bound, limit: int) -> list[Key]:
-        """The lowest `limit` keys of that range, ascending."""
+    def keys(self, lower: Bound, upper: Bound, limit: int, skip: int = 0) -> list[Key]:
+        """The lowest `limit` keys of that range but for the lowest `skip`, ascending."""
 
 
 def successor(key: Key) -> Bound:
@@ -78,8 +99,8 @@ def successor(key: Key) -> Bound:
 
 # -- cutting a range into parts of equal count ----------------------------------------------------
 
-_READ_MAX: Final = 16_384
-"""Up to here reading every key is cheaper than searching, which takes some 100 fingerprints."""
+_READ_MAX: Final = 1024
+"""Up to here reading every key is cheaper than skipping to each part."""
 
 
 def equal_cuts(side: Side, lower: Bound, upper: Bound, count: int) -> list[Bound]:
@@ -88,11 +109,14 @@ def equal_cuts(side: Side, lower: Bound, upper: Bound, count: int) -> list[Bound
     They ascend strictly inside the range; there are fewer only where there are too few keys, and
     none where there are not two.
     """
-    if count > _READ_MAX:
-        return _search_cuts(side, lower, upper, count)
-    keys = side.keys(lower, upper, count)
-    ranks = {len(keys) * part // RECONCILE_FANOUT for part in range(1, RECONCILE_FANOUT)} - {0}
-    return [separator(keys[rank - 1], keys[rank]) for rank in sorted(ranks)]
+    cuts: list[Bound] = []
+    keys = side.keys(lower, upper, count) if count <= _READ_MAX else []
+    for part in range(1, RECONCILE_FANOUT):
+        rank = (len(keys) or count) * part // RECONCILE_FANOUT
+        pair = keys[rank - 1 : rank + 1] if keys else side.keys(lower, upper, 2, rank - 1)
+        if rank and len(pair) == 2:
+            cuts.append(separator(*pair))
+    return sorted(set(cuts))
 
 
 def separator(below: Key, above: Key) -> Bound:
@@ -101,70 +125,3 @@ def separator(below: Key, above: Key) -> Bound:
         return above[0], b""
     pairs = enumerate(zip(below[1], above[1], strict=True))
     return above[0], above[1][: next(at for at, (low, high) in pairs if low != high) + 1]
-
-
-_ID_BITS: Final = 8 * ID_BYTES
-
-
-def _position(bound: Bound) -> int:
-    return bound[0] << _ID_BITS | int.from_bytes(bound[1].ljust(ID_BYTES, b"\0"), "big")
-
-
-def _bound(position: int) -> Bound:
-    t, tail = divmod(position, 1 << _ID_BITS)
-    return t, tail.to_bytes(ID_BYTES, "big").rstrip(b"\0")
-
-
-def _search_cuts(side: Side, lower: Bound, upper: Bound, count: int) -> list[Bound]:
-    """As `equal_cuts`, by sampling ranks on a line of integers where they are needed.
-
-    Halving and interpolating take turns: the first bounds the steps for any distribution, the
-    second is quick for even ones. Each step counts within the interval it narrows, so a side that
-    counts row by row reads every row a few times only.
-    """
-    tolerance = count // (8 * RECONCILE_FANOUT)
-    samples = [(_position(_first(side, lower, upper)), 0), (_end(side, lower, upper), count)]
-    cuts: set[int] = set()
-    for part in range(1, RECONCILE_FANOUT):
-        target = count * part // RECONCILE_FANOUT
-        halve = False
-        while True:
-            at = bisect_right(samples, target, 1, len(samples) - 1, key=itemgetter(1))
-            (low, low_rank), (high, high_rank) = samples[at - 1], samples[at]
-            position, rank = min(samples[at - 1 : at + 1], key=lambda near: abs(near[1] - target))
-            if abs(rank - target) <= tolerance or high - low < 2:
-                cuts.add(position)
-                break
-            span, wanted, there = high - low, target - low_rank, high_rank - low_rank
-            step = span // 2 if halve else span * wanted // there
-            middle = _round(low, high, low + step)
-            within = side.fingerprint(_bound(low), _bound(middle)).count
-            samples.insert(at, (middle, min(low_rank + within, high_rank)))  # sets may grow
-            halve = not halve
-    return [_bound(position) for position in sorted(cuts) if lower < _bound(position) < upper]
-
-
-def _round(low: int, high: int, position: int) -> int:
-    """About `position`, off the ends by an eighth, and round: a round position is a short bound."""
-    span = high - low
-    kept = min(max(position, low + (span >> 3)), high - (span >> 3))
-    bits = max(0, span.bit_length() - 5)
-    return min(max(kept >> bits << bits, low + 1), high - 1)
-
-
-def _first(side: Side, lower: Bound, upper: Bound) -> Bound:
-    return side.keys(lower, upper, 1)[0]
-
-
-def _end(side: Side, lower: Bound, upper: Bound) -> int:
-    """A position above the last key, not far above compared with how far the keys reach."""
-    first = _position(_first(side, lower, upper))
-    low, high = first, _position(upper)
-    while high - low > max(1, (high - first) >> 4):
-        middle = _round(low, high, (low + high) // 2)
-        above = side.keys(_bound(middle), upper, 1)
-        if above:
-            low = max(middle, _position(above[0]))
-        else:
-            high = middle
-    return high

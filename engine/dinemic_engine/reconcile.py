@@ -95,6 +95,8 @@ MESSAGE_BYTES: Final = 60_000
 
 _SEGMENT_BYTES: Final = 64
 _KEY_BYTES: Final = 44
+KEYS_PER_MESSAGE: Final = (MESSAGE_BYTES - 2 * _SEGMENT_BYTES) // _KEY_BYTES
+"""How many keys one answer names at most."""
 _CLAIMS_BYTES_MAX: Final = max(
     RECONCILE_FANOUT * _SEGMENT_BYTES, _SEGMENT_BYTES + RECONCILE_IDS_MAX * _KEY_BYTES
 )
@@ -140,7 +142,7 @@ def answer_untrusted(side: Side, asked: Sequence[Segment]) -> tuple[Segment, ...
     Raises:
         RangeRefused: `asked` is not a well-formed question.
     """
-    _check_untrusted(asked)
+    check_untrusted(asked)
     answer = _Message()
     lower = LOWEST
     for segment in asked:
@@ -247,7 +249,7 @@ class Reconciler:
             RangeRefused: it is not well formed, is no progress, or does not answer what was asked.
                 The session is over.
         """
-        _check_untrusted(answer)
+        check_untrusted(answer)
         if not self._asked:
             raise RangeRefused("an answer without a question")
         covered = answer[-1].upper
@@ -304,7 +306,7 @@ class Reconciler:
             raise RangeRefused("a list of keys ends where neither the range nor the answer does")
         if upper < entry.upper and len(keys) <= RECONCILE_IDS_MAX:
             raise RangeRefused(f"an answer cut after {len(keys)} keys")  # or it never ends
-        self._compare(side, lower, upper, keys)
+        self._note(side, lower, upper, keys)
         return [_again(entry, upper)] if upper < entry.upper else []
 
     def _learn_fingerprint(
@@ -325,7 +327,7 @@ class Reconciler:
                 raise RangeRefused("a lone fingerprint in answer to a lone fingerprint")
             if len(segment.claim) > RECONCILE_IDS_MAX:
                 raise RangeRefused(f"{len(segment.claim)} keys nobody asked for")
-            self._compare(side, lower, segment.upper, segment.claim)
+            self._note(side, lower, segment.upper, segment.claim)
             return []
         finer: list[_Range] = []
         if len(claims) > RECONCILE_FANOUT:
@@ -338,23 +340,28 @@ class Reconciler:
                 finer.append(_Range(lower, segment.upper, entry.rounds, theirs, differs=True))
         return finer
 
-    def _compare(self, side: Side, lower: Bound, upper: Bound, theirs: tuple[Key, ...]) -> None:
-        """Note what either side lacks in a range of which the other has named every key.
+    def _note(self, side: Side, lower: Bound, upper: Bound, theirs: tuple[Key, ...]) -> None:
+        need, gap = compare(side, lower, upper, theirs)
+        self._need += need
+        self._have += [gap] if gap is not None else []
 
-        Ours may be far more than theirs: then they are looked up one by one and ours stay unread.
-        """
-        known = frozenset(theirs)
-        limit = len(theirs) + RECONCILE_IDS_MAX
-        ours = side.keys(lower, upper, limit + 1)
-        if len(ours) <= limit:
-            here = frozenset(ours)
-            self._need += [key for key in theirs if key not in here]
-            lacking = not here <= known
-        else:
-            self._need += [key for key in theirs if not side.keys(key, successor(key), 1)]
-            lacking = True
-        if lacking:
-            self._have.append(Gap(lower, upper, known))
+
+def compare(
+    side: Side, lower: Bound, upper: Bound, theirs: tuple[Key, ...]
+) -> tuple[list[Key], Gap | None]:
+    """What either side lacks in a range of which the other has named every key.
+
+    Ours may be far more than theirs: then they are looked up one by one and ours stay unread.
+    """
+    known = frozenset(theirs)
+    limit = len(theirs) + RECONCILE_IDS_MAX
+    ours = side.keys(lower, upper, limit + 1)
+    if len(ours) <= limit:
+        here = frozenset(ours)
+        need = [key for key in theirs if key not in here]
+        return need, None if here <= known else Gap(lower, upper, known)
+    need = [key for key in theirs if not side.keys(key, successor(key), 1)]
+    return need, Gap(lower, upper, known)
 
 
 def _again(entry: _Range, lower: Bound) -> _Range:
@@ -362,8 +369,8 @@ def _again(entry: _Range, lower: Bound) -> _Range:
     return _Range(lower, entry.upper, entry.rounds - 1, None, differs=False)
 
 
-def _check_untrusted(segments: Sequence[Segment]) -> None:
-    """Raise RangeRefused unless segments ascend within the order and claim what they may."""
+def check_untrusted(segments: Sequence[Segment]) -> None:
+    """Raise `RangeRefused` unless segments ascend within the order and claim what they may."""
     if not 1 <= len(segments) <= RANGES_PER_MESSAGE_MAX:
         raise RangeRefused(f"{len(segments)} ranges in a message")
     lower = LOWEST

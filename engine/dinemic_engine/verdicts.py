@@ -52,8 +52,8 @@ class Changes:
     """Events whose verdict changed, with their flags now."""
     revived: list[tuple[int, bytes]] = field(default_factory=list)
     """(t, id) of events that were inert and count again in the reconciled set."""
-    turned: list[tuple[bytes, int]] = field(default_factory=list)
-    """Ids of events that took effect (+1) or lost it (-1)."""
+    turned: list[tuple[int, bytes, int]] = field(default_factory=list)
+    """(t, id, by) of events that took effect (+1) or lost it (-1)."""
     inert: list[tuple[int, bytes]] = field(default_factory=list)
     """(t, id) of events that do not count any more, the admitted one included if it is inert."""
 
@@ -167,7 +167,7 @@ def _flip(
     changes.flipped.append((event, flags))
     if stood == stands:
         return []
-    changes.turned.append((event.id, +1 if stands else -1))
+    changes.turned.append((event.t, event.id, +1 if stands else -1))
     return _concerns(rows, changes, event, now, admitted=False, stands=stands)
 
 

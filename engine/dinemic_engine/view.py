@@ -9,10 +9,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple
 
 from dinemic_engine import access, canonical, log, readers, state, vetoes
 from dinemic_engine.access import Granted
+from dinemic_engine.blocks import Blocks
 from dinemic_engine.canonical import Sealed, Value
 from dinemic_engine.edits import Delete, DictDelete, DictSet, ListDelete, ListInsert, ListSet, Set
 from dinemic_engine.errors import StoreCorrupt, UnknownObject
@@ -21,7 +23,16 @@ from dinemic_engine.ids import AuthorId, EventId, ObjectId, short
 from dinemic_engine.ledger import Ledger
 from dinemic_engine.limits import T_US_MAX
 from dinemic_engine.ops import ROLES, Epoch, Policy
-from dinemic_engine.ranges import HIGHEST, LOWEST, Bound, Fingerprint, Key
+from dinemic_engine.ranges import (
+    HIGHEST,
+    LOWEST,
+    NOTHING,
+    SUM_MODULUS,
+    Bound,
+    Fingerprint,
+    Key,
+    Totals,
+)
 from dinemic_engine.readers import Having
 from dinemic_engine.store import keyspace, layout
 from dinemic_engine.store.layout import (
@@ -36,6 +47,7 @@ from dinemic_engine.store.layout import (
 )
 from dinemic_engine.store.memory import MemoryStore
 from dinemic_engine.store.overlay import Readable
+from dinemic_engine.store.sums import unpack_totals
 from dinemic_engine.types import register
 from dinemic_engine.vetoes import Withheld
 
@@ -442,41 +454,50 @@ class View:
     ) -> Fingerprint:
         """Count and sum over a model's events in a range (REC-2), or over the effective ones.
 
-        The whole model is one look-up; a part of it is counted row by row.
+        Any of them costs the logarithm of the number of the model's events; see `blocks`.
         """
+        blocks = self._blocks(model)
+        if blocks is None:
+            return NOTHING
+        sums = blocks.sums(keyspace.pack_bound(lower), keyspace.pack_bound(upper))
+        found = sums[2:] if effective else sums[:2]
+        return Fingerprint(found[0], found[1] % SUM_MODULUS)
+
+    def totals(self, model: str) -> Totals:
+        """The fingerprints of a whole model, from one row."""
         value = self._store.get(keyspace.model_key(model))
         if value is None:
-            return Fingerprint(0, 0)
-        model_no = layout.unpack_u32(value)
-        if lower == LOWEST and upper == HIGHEST:
-            sums = layout.unpack_sums(self._store.get(keyspace.fingerprint_key(model_no)))
-            return Fingerprint(*(sums[2:] if effective else sums[:2]))
-        keys = self._range(model_no, lower, upper, effective=effective)
-        return Fingerprint.of(event_id for _, event_id in keys)
+            return Totals(NOTHING, NOTHING, NOTHING)
+        key = keyspace.fingerprint_key(layout.unpack_u32(value))
+        sums, heads, heads_total = unpack_totals(self._store.get(key))
+        return Totals(
+            Fingerprint(*sums[:2]), Fingerprint(*sums[2:]), Fingerprint(heads, heads_total)
+        )
 
     def range_keys(
-        self, model: str, lower: Bound, upper: Bound, limit: int, *, effective: bool = False
+        self,
+        model: str,
+        lower: Bound,
+        upper: Bound,
+        limit: int,
+        skip: int = 0,
+        *,
+        effective: bool = False,
     ) -> list[Key]:
-        """Up to `limit` (t, id) of a model's events in a range, or effective ones, ascending."""
-        value = self._store.get(keyspace.model_key(model))
-        if value is None:
-            return []
-        found: list[Key] = []
-        for key in self._range(layout.unpack_u32(value), lower, upper, effective=effective):
-            if len(found) >= limit:
-                break
-            found.append(key)
-        return found
+        """Up to `limit` (t, id) of a model's events in a range, or effective ones, ascending.
 
-    def _range(
-        self, model_no: int, lower: Bound, upper: Bound, *, effective: bool
-    ) -> Iterator[Key]:
-        start = keyspace.range_key(model_no, *lower)
-        end = keyspace.range_key(model_no, *upper)
-        for key, _ in self._store.scan(start, end):
-            order = keyspace.range_key_order(key)
-            if not effective or not log.place_of(self._store, order[1]).flags & VOID:
-                yield order
+        Not those of the lowest `skip`, which costs as a fingerprint does, however many they are.
+        """
+        blocks = self._blocks(model)
+        if blocks is None:
+            return []
+        lowest, highest = keyspace.pack_bound(lower), keyspace.pack_bound(upper)
+        orders = blocks.orders_after(lowest, highest, skip, effective=effective)
+        return [layout.unpack_order(order) for order in islice(orders, limit)]
+
+    def _blocks(self, model: str) -> Blocks | None:
+        value = self._store.get(keyspace.model_key(model))
+        return Blocks(self._store, layout.unpack_u32(value)) if value is not None else None
 
 
 def load(raw: bytes) -> Event:

@@ -57,6 +57,13 @@ class Waiting:
     def __len__(self) -> int:
         return len(self._orphans) + len(self._held) + sum(map(len, self._surplus.values()))
 
+    def __contains__(self, event_id: bytes) -> bool:
+        return (
+            event_id in self._orphans
+            or event_id in self._held_ids
+            or any(event_id in surplus for surplus in self._surplus.values())
+        )
+
     def counts(self) -> tuple[int, int]:
         """(waiting for parents, held until due)."""
         return len(self._orphans), len(self._held)

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from dinemic_engine.edits import Set
 from dinemic_engine.event import Event
+from dinemic_engine.ids import to_text
 from dinemic_engine.limits import HOLD_US
 from dinemic_engine.ops import ADMIN, UPDATE
+from dinemic_transport.arrivals import event_id_untrusted
 from dinemic_transport.rows import COMPARE_SECONDS, Divergence
-from dinemic_transport.session import event_id_untrusted
 from support.dict_replica import MODEL, DictReplica, identify, made_events, read_made
 from support.graphs import (
     CHIEF,
@@ -128,7 +129,8 @@ def test_an_alarm_is_raised_if_and_only_if_verdicts_differ_and_names_the_first(
         return
     first = min(different, key=lambda number: (read_made(events[number])[1], ids[number]))
     expected = [
-        {MODEL: Divergence(MODEL, ids[first], effective_here=first in here)} for here in effective
+        {MODEL: Divergence(MODEL, to_text(ids[first]), effective_here=first in here)}
+        for here in effective
     ]
     assert alarms(pair) == expected
     assert not pair.synced

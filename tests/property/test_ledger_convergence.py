@@ -5,6 +5,7 @@ Judged by `graphs.Judged`, which walks parents and shares no code with what it j
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -24,6 +25,7 @@ from support.judged import Judged
 from support.list_rows import seen_by
 
 EVERYTHING = (0, b""), (1 << 63, b""), 1 << 30
+pytestmark = pytest.mark.usefixtures("small_blocks")
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 

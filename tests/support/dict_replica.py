@@ -17,7 +17,7 @@ import cbor2
 from dinemic_engine.errors import Malformed, Reason
 from dinemic_engine.event import open_envelope_untrusted, open_event_untrusted
 from dinemic_engine.ops import Create
-from dinemic_engine.ranges import Bound, Fingerprint, Key
+from dinemic_engine.ranges import HIGHEST, LOWEST, Bound, Fingerprint, Key, Totals, head_term
 from dinemic_transport.replica import Ingested
 
 MODEL = "Person"
@@ -62,6 +62,12 @@ def read_forced(raw: bytes) -> tuple[bytes, int, str]:
     return envelope.id, cbor2.loads(envelope.payload)[3], MODEL
 
 
+def parents_forced(raw: bytes) -> list[bytes]:
+    """The parents an event names, whoever made it."""
+    named: list[bytes] = cbor2.loads(open_envelope_untrusted(raw).payload)[4]
+    return named
+
+
 class KeySet:
     """A set of keys with fingerprints of any range; a reconciler's `Side`.
 
@@ -72,7 +78,10 @@ class KeySet:
         self.fingerprints = 0
         self.keys_read = 0
         self._keys = sorted(keys)
+        self._covered: set[bytes] = set()
+        """Ids of events that others name as parents: they are no heads."""
         self._sums: list[int] | None = None
+        self._heads: int | None = None
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -80,9 +89,10 @@ class KeySet:
     def __iter__(self) -> Iterator[Key]:
         return iter(self._keys)
 
-    def add(self, key: Key) -> None:
+    def add(self, key: Key, parents: Iterable[bytes] = ()) -> None:
         insort(self._keys, key)
-        self._sums = None
+        self._covered.update(parents)
+        self._sums = self._heads = None
 
     def fingerprint(self, lower: Bound, upper: Bound) -> Fingerprint:
         self.fingerprints += 1
@@ -94,8 +104,15 @@ class KeySet:
         begin, end = bisect_left(self._keys, lower), bisect_left(self._keys, upper)
         return Fingerprint(end - begin, (self._sums[end] - self._sums[begin]) % (1 << 256))
 
-    def keys(self, lower: Bound, upper: Bound, limit: int) -> list[Key]:
-        begin, end = bisect_left(self._keys, lower), bisect_left(self._keys, upper)
+    def heads(self) -> Fingerprint:
+        """Of keys without parents as if each were of an object of its own."""
+        heads = [event_id for _, event_id in self._keys if event_id not in self._covered]
+        if self._heads is None:
+            self._heads = sum(map(head_term, heads)) % (1 << 256)
+        return Fingerprint(len(heads), self._heads)
+
+    def keys(self, lower: Bound, upper: Bound, limit: int, skip: int = 0) -> list[Key]:
+        begin, end = bisect_left(self._keys, lower) + skip, bisect_left(self._keys, upper)
         found = self._keys[begin : min(end, begin + limit)]
         self.keys_read += len(found)
         return found
@@ -116,13 +133,16 @@ class DictReplica:
         *,
         models: tuple[str, ...] = ("*",),
         read: Read = read_made,
+        parents: Callable[[bytes], Iterable[bytes]] = lambda raw: (),
     ) -> None:
         self.announce = lambda model, events: None
         self.ingested: list[tuple[bytes, tuple[bytes, ...]]] = []
         """Every call of `ingest`: source and events."""
+        self.forgotten: list[bytes] = []
         self.void: frozenset[bytes] = frozenset()
         self.inert: frozenset[bytes] = frozenset()
         self._read = read
+        self._parents = parents
         self._models = models
         self._events: dict[bytes, tuple[str, bytes]] = {}
         self._keys: dict[str, KeySet] = {}
@@ -146,15 +166,27 @@ class DictReplica:
     def model_names(self) -> tuple[str, ...]:
         return tuple(sorted(self._keys))
 
+    def totals(self, model: str) -> Totals:
+        events = self.fingerprint(model, LOWEST, HIGHEST)
+        effective = self.fingerprint(model, LOWEST, HIGHEST, effective=True)
+        return Totals(events, effective, self._counted(model, effective=False).heads())
+
     def fingerprint(
         self, model: str, lower: Bound, upper: Bound, *, effective: bool = False
     ) -> Fingerprint:
         return self._counted(model, effective=effective).fingerprint(lower, upper)
 
     def keys(
-        self, model: str, lower: Bound, upper: Bound, limit: int, *, effective: bool = False
+        self,
+        model: str,
+        lower: Bound,
+        upper: Bound,
+        limit: int,
+        skip: int = 0,
+        *,
+        effective: bool = False,
     ) -> list[Key]:
-        return self._counted(model, effective=effective).keys(lower, upper, limit)
+        return self._counted(model, effective=effective).keys(lower, upper, limit, skip)
 
     def _counted(self, model: str, *, effective: bool) -> KeySet:
         keys = self._keys.get(model, KeySet())
@@ -188,9 +220,12 @@ class DictReplica:
             self.announce(model, news)
         return Ingested(sum(map(len, admitted.values())), duplicate, 0, tuple(invalid))
 
+    def forget(self, source: bytes) -> None:
+        self.forgotten.append(source)
+
     def _keep(self, raw: bytes) -> None:
         event_id, t, model = self._read(raw)
         if event_id not in self._events:
             self._shown.clear()
             self._events[event_id] = (model, raw)
-            self._keys.setdefault(model, KeySet()).add((t, event_id))
+            self._keys.setdefault(model, KeySet()).add((t, event_id), self._parents(raw))

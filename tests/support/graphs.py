@@ -189,7 +189,8 @@ class Site:
 def portable(store: Store) -> dict[tuple[object, ...], object]:
     """The rows of a store with numbers of objects, models, chains and arrivals taken out.
 
-    Rows that are nothing but local numbers (order of arrival, chains, vectors) are left out; what
+    Rows that are nothing but local numbers (order of arrival, chains, vectors) are left out, and
+    blocks, which end where it was time when they were full; what
     they stand for is judged by what is asked of them. Inert ends of chains become inert events:
     how one author's branches make chains depends on the order of arrival.
     """
@@ -199,7 +200,7 @@ def portable(store: Store) -> dict[tuple[object, ...], object]:
     for key, value in store.scan(b"", b"\xff"):
         letter, number = key[:1], int.from_bytes(key[1:5], "big")
         match letter:
-            case b"L" | b"C" | b"V" | b"J" | b"k" | b"m":
+            case b"L" | b"C" | b"V" | b"J" | b"k" | b"m" | b"f" | b"o":
                 continue
             case (
                 b"E"
@@ -341,13 +342,17 @@ def _op(rng: random.Random, kin: Sequence[Event], before: Sequence[Op]) -> Op:
 
 
 def history(
-    seed: int, count: int, objects: int = 2, policies: Sequence[Policy] = _POLICIES
+    seed: int,
+    count: int,
+    objects: int = 2,
+    policies: Sequence[Policy] = _POLICIES,
+    tries: int = 1,
 ) -> list[Event]:
     """`count` events on a few objects by several authors, each after its parents.
 
     Anybody writes on top of anything: branches by one author, equal times, several heads, merges,
     events nobody admits and events on top of those. A few times and parents are wrong on purpose.
-    A smaller count gives a prefix.
+    What nobody admits is thought over, `tries` times at most. A smaller count gives a prefix.
     """
     rng = random.Random(seed)
     judged = Judged()
@@ -359,27 +364,36 @@ def history(
         found.append(genesis(*grants, model=f"M{number % 2}", by=owner, policy=policy))
         judged.take(found[-1])
     for _ in range(count):
-        base = rng.choice(found)
-        kin = [event for event in found if event.object == base.object]
-        if rng.randrange(12):  # on top of what nobody admits, nothing is admitted: mostly not
-            kin = [event for event in kin if event.id in judged.admitted]
-        # Mostly near the end, as in life; sometimes anywhere, as from a restored backup.
-        near = kin[-4:] if rng.randrange(3) else kin
-        parents = {event.id: event for event in rng.choices(near, k=rng.choice((1, 1, 2, 3)))}
-        if rng.randrange(20) == 0:
-            stray = rng.choice(found)
-            parents[stray.id] = stray
-        later = 0 if rng.randrange(20) == 0 else rng.choice((1, 1, 1, 2, 5))
-        t = max(event.t for event in parents.values()) + later
-        known = judged.known_to(parents)
-        seen = [event for event in kin if event.id in known or rng.randrange(200) == 0] or kin
-        ops: list[Op] = []
-        for _ in range(rng.choice((1, 1, 2, 3))):
-            ops = _once([*ops, _op(rng, seen, ops)])
-        by = rng.choice((OWNER, *ACTORS))
-        found.append(sign_event(by.key, base.object, t, sorted(parents), ops))
-        judged.take(found[-1])
+        event = _next(rng, found, judged)
+        thought = 1
+        while not judged.take(event) and thought < tries:
+            event = _next(rng, found, judged)
+            thought += 1
+        found.append(event)
     return found
+
+
+def _next(rng: random.Random, found: Sequence[Event], judged: Judged) -> Event:
+    """An event on top of some of those found, by somebody."""
+    base = rng.choice(found)
+    kin = [event for event in found if event.object == base.object]
+    if rng.randrange(12):  # on top of what nobody admits, nothing is admitted: mostly not
+        kin = [event for event in kin if event.id in judged.admitted]
+    # Mostly near the end, as in life; sometimes anywhere, as from a restored backup.
+    near = kin[-4:] if rng.randrange(3) else kin
+    parents = {event.id: event for event in rng.choices(near, k=rng.choice((1, 1, 2, 3)))}
+    if rng.randrange(20) == 0:
+        stray = rng.choice(found)
+        parents[stray.id] = stray
+    later = 0 if rng.randrange(20) == 0 else rng.choice((1, 1, 1, 2, 5))
+    t = max(event.t for event in parents.values()) + later
+    known = judged.known_to(parents)
+    seen = [event for event in kin if event.id in known or rng.randrange(200) == 0] or kin
+    ops: list[Op] = []
+    for _ in range(rng.choice((1, 1, 2, 3))):
+        ops = _once([*ops, _op(rng, seen, ops)])
+    by = rng.choice((OWNER, *ACTORS))
+    return sign_event(by.key, base.object, t, sorted(parents), ops)
 
 
 def _once(ops: list[Op]) -> list[Op]:
@@ -397,11 +411,11 @@ def _once(ops: list[Op]) -> list[Op]:
 
 
 def histories(
-    count_max: int = 30, objects: int = 2, policies: Sequence[Policy] = _POLICIES
+    count_max: int = 30, objects: int = 2, policies: Sequence[Policy] = _POLICIES, tries: int = 1
 ) -> st.SearchStrategy[list[Event]]:
     """Histories of at most `count_max` events after the genesis events."""
     counts = st.integers(1, count_max)
-    return st.builds(history, SEEDS, counts, st.just(objects), st.just(policies))
+    return st.builds(history, SEEDS, counts, st.just(objects), st.just(policies), st.just(tries))
 
 
 SEEDS = st.integers(0, (1 << 64) - 1)

@@ -16,7 +16,7 @@ from dinemic_engine.event import Event, open_envelope_untrusted
 from dinemic_engine.ids import EventId
 from dinemic_engine.limits import INERT_EVENTS_MAX
 from dinemic_engine.view import View
-from dinemic_transport.session import event_id_untrusted
+from dinemic_transport.arrivals import event_id_untrusted
 from support.dict_replica import MODEL
 from support.graphs import OWNER, Actor, Site
 from support.hostile_access import ACCESS

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dinemic_engine.errors import InvalidEvent
 from dinemic_engine.event import Event, open_envelope_untrusted, open_event_untrusted
 from dinemic_engine.outcomes import Admitted, Duplicate, Ingested, Refused
-from dinemic_engine.ranges import HIGHEST, LOWEST, Bound, Fingerprint, Key
+from dinemic_engine.ranges import HIGHEST, LOWEST, Bound, Fingerprint, Key, Totals
 from support.graphs import NOW, Site
 
 EVERYTHING = 1 << 30
@@ -44,15 +44,25 @@ class SiteReplica:
     def model_names(self) -> tuple[str, ...]:
         return tuple(self.site.view.models())
 
+    def totals(self, model: str) -> Totals:
+        return self.site.view.totals(model)
+
     def fingerprint(
         self, model: str, lower: Bound, upper: Bound, *, effective: bool = False
     ) -> Fingerprint:
         return self.site.view.fingerprint(model, lower, upper, effective=effective)
 
     def keys(
-        self, model: str, lower: Bound, upper: Bound, limit: int, *, effective: bool = False
+        self,
+        model: str,
+        lower: Bound,
+        upper: Bound,
+        limit: int,
+        skip: int = 0,
+        *,
+        effective: bool = False,
     ) -> list[Key]:
-        return self.site.view.range_keys(model, lower, upper, limit, effective=effective)
+        return self.site.view.range_keys(model, lower, upper, limit, skip, effective=effective)
 
     def events(self, ids: Sequence[bytes]) -> list[tuple[str, bytes] | None]:
         return [self.site.view.raw(event_id) for event_id in ids]
@@ -67,6 +77,9 @@ class SiteReplica:
             except InvalidEvent as error:
                 invalid.append((position, error.reason.value))
         return self.take(opened, invalid)
+
+    def forget(self, source: bytes) -> None:
+        """Nothing: what waits here came from nobody in particular."""
 
     def take(self, events: Sequence[Event], invalid: Sequence[tuple[int, str]] = ()) -> Ingested:
         """Judge and keep events, and announce what counts, as a node does."""

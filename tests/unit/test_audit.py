@@ -19,6 +19,7 @@ from dinemic_engine.ops import UPDATE, Create, Grant, Policy
 from dinemic_engine.ranges import id_term
 from dinemic_engine.store import keyspace, layout
 from dinemic_engine.store.memory import MemoryStore
+from dinemic_engine.store.sums import VOID_BUT_COUNTED, add_to_totals
 from dinemic_engine.vetoes import Veto
 from dinemic_engine.view import View
 from support.sample_store import T0, Sample, add_inert, fill, signing_key
@@ -26,6 +27,8 @@ from support.sample_store import T0, Sample, add_inert, fill, signing_key
 LOCAL = "clnvw"
 """What follows from no event: indexes begun, who listens and is to be told, what guards said."""
 LETTERS = sorted(set(WORDS) - set(LOCAL))
+
+pytestmark = pytest.mark.usefixtures("small_blocks")
 
 
 def filled() -> tuple[MemoryStore, Sample]:
@@ -324,15 +327,13 @@ def test_the_wrong_events_in_the_reconciled_set_are_named_and_the_fingerprint_wi
     event = sample.named[name]
     model_no = layout.unpack_u32(store.get(keyspace.model_key("Desk")) or b"")
     key, sums = keyspace.range_key(model_no, event.t, event.id), keyspace.fingerprint_key(model_no)
-    found = layout.unpack_sums(store.get(sums))
     by = 1 if name == "inert" else -1
-    total = (found.total + by * id_term(event.id)) % (1 << 256)
-    wrong = found._replace(events=found.events + by, total=total)
-    store.write({key: b"" if by > 0 else None, sums: wrong.pack()})
-    assert [(f.kind, f.event) for f in audit(store).findings] == [
-        ("range", event.id),
-        ("fingerprint", None),
-    ]
+    wrong = by, by * id_term(event.id), 0, 0, 0, 0
+    value = VOID_BUT_COUNTED if by > 0 else None
+    store.write({key: value, sums: add_to_totals(store.get(sums), *wrong)})
+    found = [(finding.kind, finding.event) for finding in audit(store).findings]
+    assert found[:2] == [("range", event.id), ("fingerprint", None)]
+    assert set(found[2:]) == {("block", None)}
 
 
 def test_a_lost_revocation_is_missed_and_gives_nothing_back_unseen() -> None:

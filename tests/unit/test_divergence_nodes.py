@@ -16,11 +16,12 @@ from dinemic.node import Node
 from dinemic_engine import access
 from dinemic_engine.edits import Set
 from dinemic_engine.event import Event
+from dinemic_engine.ids import to_text
 from dinemic_engine.ops import UPDATE
 from dinemic_engine.ranges import HIGHEST, LOWEST
 from dinemic_engine.store.layout import AUTHORIZED
 from dinemic_transport.rows import Divergence
-from dinemic_transport.session import event_id_untrusted
+from dinemic_transport.arrivals import event_id_untrusted
 from dinemic_transport.status import NetworkStatus
 from support.clocks import wait_until
 from support.graphs import CLERK, OWNER, child, team
@@ -77,7 +78,7 @@ def test_a_node_that_ignores_a_revocation_is_found_out(
     pair.run(5)
     for node, here in ((pair.small, False), (pair.large, True)):
         (status,) = node.session.status(pair.now)
-        assert status.divergence == Divergence("Person", unseen.id, effective_here=here)
+        assert status.divergence == Divergence("Person", to_text(unseen.id), effective_here=here)
         assert node.session.counters.divergences == 1
 
 
@@ -128,7 +129,7 @@ def test_two_nodes_on_a_network_show_it_in_their_status(
         status = diverged(node)
         assert not status.synced
         (model,) = status.peers[0].models
-        assert model.divergence == Divergence("Person", unseen.id, effective_here=here)
+        assert model.divergence == Divergence("Person", to_text(unseen.id), effective_here=here)
     assert sum("DIVERGENCE" in record.getMessage() for record in caplog.records) == 2
 
 

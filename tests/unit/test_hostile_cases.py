@@ -21,9 +21,9 @@ from dinemic_engine.event import Event
 from dinemic_engine.ids import short
 from dinemic_engine.limits import INERT_EVENTS_MAX, T_US_MAX
 from dinemic_engine.store import keyspace, layout
-from dinemic_transport.peers import Score
+from dinemic_transport.score import Score
 from dinemic_transport.session import Session
-from support.dict_replica import MODEL, DictReplica, read_forced
+from support.dict_replica import MODEL, DictReplica, parents_forced, read_forced
 from support.graphs import Site
 from support.hostile_access import ACCESS
 from support.hostile_cases import CLOSED, FLOOD, FREE, HOMES, STANDS, VOID, WAITS, Attempt, Case
@@ -58,7 +58,7 @@ def attack(node: Node, case: Case, way: str, events: Sequence[Event]) -> tuple[L
     News come with every event the node has already, which is nobody's fault.
     """
     victim = Linked(node)
-    peer = DictReplica(raws([*HOMES, *events]), read=read_forced)
+    peer = DictReplica(raws([*HOMES, *events]), read=read_forced, parents=parents_forced)
     drives = way != "offered"
     if way != "as news":
         for raw in case.judged:

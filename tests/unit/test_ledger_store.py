@@ -197,7 +197,9 @@ def test_an_update_costs_the_same_rows_whatever_the_length_of_the_log() -> None:
         last = child(last, (OWNER, CLERK)[number % 2], Set("a", 1))
         site.admit(last)
         sizes.append(sum(len(key) + len(value or b"") for key, value in store.batches[-1].items()))
-    assert max(sizes[10:]) == max(sizes[-10:])
+    # Nearly every event writes the same rows; one in 64 closes a block.
+    assert max(sizes[10:150]) == max(sizes[150:])
+    assert sorted(sizes)[150] == sorted(sizes[10:150])[70]
 
 
 # -- restarts ------------------------------------------------------------------------------------
@@ -314,7 +316,7 @@ def test_a_missing_short_or_older_tip_is_noticed() -> None:
 def test_rows_without_a_layout_or_of_another_layout_are_not_touched() -> None:
     store, _ = filled(length=2)
     before = rows(store)
-    for marker in (None, b"2"):
+    for marker in (None, b"1", b"3"):
         store.write({keyspace.FORMAT_KEY: marker})
         with pytest.raises(StoreCorrupt, match="layout"):
             Ledger(store)

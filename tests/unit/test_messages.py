@@ -1,6 +1,7 @@
 """Messages survive the wire unchanged, fit frames, and nothing else is taken for one."""
 
 import random
+from typing import get_args
 
 import pytest
 
@@ -8,72 +9,37 @@ from dinemic_engine import canonical
 from dinemic_engine.canonical import Value
 from dinemic_engine.errors import TransportError, UsageError
 from dinemic_engine.limits import EVENT_BYTES_MAX, FRAME_BYTES_MAX, WANT_IDS_MAX
-from dinemic_engine.ranges import HIGHEST
-from dinemic_engine.reconcile import Segment
 from dinemic_transport.messages import (
     EVENTS_PER_MESSAGE_MAX,
     NEIGHBOURS_PER_MESSAGE_MAX,
     PARTS_MAX,
-    Answer,
     Ask,
     Bye,
-    Confirm,
-    Dispute,
     Events,
-    Got,
+    Have,
     Hello,
     Message,
     Neighbour,
     Part,
     Peers,
     Ping,
-    Pong,
     Row,
     Summary,
-    Want,
     check_models,
-    cluster_hash,
     weight,
 )
 from dinemic_transport.pages import events_messages, rows_pages
 from dinemic_transport.wire import decode_untrusted, encode
-
-FP = b"f" * 16
-ID = b"i" * 32
-ROW = Row("Person", 5, FP, b"e" * 16)
-SEGMENTS = (
-    Segment((5, b""), None),
-    Segment((5, b"\x01"), FP),
-    Segment((1 << 60, b"\x80\x00\x01"), ((5, b"\x02" * 32), (7, ID))),
-    Segment((1 << 61, b""), ()),
-    Segment(HIGHEST, FP),
-)
-MESSAGES: list[Message] = [
-    Hello(cluster_hash("home"), ("*",), (ROW,), more=True),
-    Hello(cluster_hash("home"), ("Person", "Album"), ()),
-    Summary((ROW,)),
-    Ask("Person", SEGMENTS),
-    Ask("Person", SEGMENTS, effective=True),
-    Answer("Person", SEGMENTS[:2]),
-    Answer("Person", SEGMENTS[2:], effective=True),
-    Want(7, "Person", (ID, b"j" * 32)),
-    Events(0, "Person", (b"one", b"two")),
-    Events(-3, "Person", (), last=False),
-    Part(9, "Person", 1, 2, b"data"),
-    Got(3, 512, 7),
-    Ping(),
-    Pong(),
-    Bye("that was all"),
-    Peers(7000, (Neighbour(ID, "10.0.0.1:7000"), Neighbour(b"j" * 32, "[2001:db8::1]:65535"))),
-    Peers(0),
-    Dispute("Person", (7, ID), True, (FP, b"e" * 16)),
-    Confirm("Person", False),
-]
+from support.every_message import FP, ID, MESSAGES, ROW, SEGMENTS
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
 def test_a_message_survives_the_wire(message: Message) -> None:
     assert decode_untrusted(encode(message)) == message
+
+
+def test_every_kind_of_message_is_among_those_tried_here() -> None:
+    assert {type(message) for message in MESSAGES} == set(get_args(Message))
 
 
 def cbor(*fields: Value) -> bytes:
@@ -93,53 +59,67 @@ def cbor(*fields: Value) -> bytes:
         pytest.param(cbor(), "no kind", id="no kind"),
         pytest.param(canonical.encode({}), "no kind", id="a map"),
         pytest.param(cbor(True), "no kind", id="kind true"),
-        pytest.param(cbor(14), "unknown kind 14", id="unknown kind"),
+        pytest.param(cbor(99), "unknown kind 99", id="unknown kind"),
         pytest.param(cbor(-1), "unknown kind -1", id="negative kind"),
-        pytest.param(cbor(8, None), "with 1 fields", id="too many fields"),
+        pytest.param(cbor(8, 0, None), "with 2 fields", id="too many fields"),
         pytest.param(cbor(0, 2, "whatever", 2), "version 2", id="another version"),
         pytest.param(cbor(0), "with 0 fields", id="an empty hello"),
-        pytest.param(cbor(0, 1, FP, ["*"], [], 0), "more is a int", id="more that is no bool"),
-        pytest.param(cbor(0, 1, b"short", ["*"], [], False), "cluster of 5", id="cluster"),
-        pytest.param(cbor(0, 1, FP, "*", [], False), "is a str", id="models that are text"),
-        pytest.param(cbor(0, 1, FP, ["a b"], [], False), "model name", id="no model name"),
-        pytest.param(cbor(0, 1, FP, ["A"] * 513, [], False), "513 of", id="513 models"),
-        pytest.param(cbor(1, [["A", -1, FP, FP]], False), "count out of range", id="count -1"),
-        pytest.param(cbor(1, [["A", 1.0, FP, FP]], False), "is a float", id="count 1.0"),
-        pytest.param(cbor(1, [["A", True, FP, FP]], False), "is a bool", id="count true"),
+        pytest.param(cbor(0, 1, FP, ["*"], [], 0, 0), "more is a int", id="more that is no bool"),
+        pytest.param(cbor(0, 1, b"short", ["*"], [], False, 0), "cluster of 5", id="cluster"),
+        pytest.param(cbor(0, 1, FP, "*", [], False, 0), "is a str", id="models that are text"),
+        pytest.param(cbor(0, 1, FP, ["a b"], [], False, 0), "model name", id="no model name"),
+        pytest.param(cbor(0, 1, FP, ["A"] * 513, [], False, 0), "513 of", id="513 models"),
+        pytest.param(cbor(0, 1, FP, [], [], False, -1), "clock out", id="hello at -1"),
+        pytest.param(cbor(1, [["A", -1, FP, FP, FP]], False), "count out of range", id="count -1"),
+        pytest.param(cbor(1, [["A", 1.0, FP, FP, FP]], False), "is a float", id="count 1.0"),
+        pytest.param(cbor(1, [["A", True, FP, FP, FP]], False), "is a bool", id="count true"),
         pytest.param(cbor(1, [["A", 1]], False), "too short", id="half a row"),
-        pytest.param(cbor(1, [["A", 1, FP, FP, 0]], False), "5 of", id="long row"),
-        pytest.param(cbor(1, [["*", 1, FP, FP]], False), "model name", id="a row of *"),
-        pytest.param(cbor(1, [["A", 1, FP, b"short"]], False), "of 5 bytes", id="half a print"),
-        pytest.param(cbor(2, "A", [[1, b"", FP]], 0), "effective is a int", id="asked about 0"),
-        pytest.param(cbor(2, "A", [[1, b""]], False), "too short", id="half a range"),
+        pytest.param(cbor(1, [["A", 1, FP, FP, FP, 0]], False), "6 of", id="long row"),
+        pytest.param(cbor(1, [["*", 1, FP, FP, FP]], False), "model name", id="a row of *"),
+        pytest.param(cbor(1, [["A", 1, FP, FP, b"short"]], False), "of 5 bytes", id="half a print"),
         pytest.param(
-            cbor(2, "A", [[-1, b"", FP]], False), "time out of range", id="reversed times"
+            cbor(2, "A", [[1, b"", FP]], 0, True), "effective is a int", id="asked about 0"
+        ),
+        pytest.param(cbor(2, "A", [[1, b"", FP]], True, 0), "listed is a int", id="listed 0"),
+        pytest.param(cbor(2, "A", [[1, b""]], False, False), "too short", id="half a range"),
+        pytest.param(
+            cbor(2, "A", [[-1, b"", FP]], False, False), "time out of range", id="reversed times"
         ),
         pytest.param(
-            cbor(2, "A", [[(1 << 63) - 1, b"", None], [1, b"", FP]], False),
+            cbor(2, "A", [[(1 << 63) - 1, b"", None], [1, b"", FP]], False, False),
             "time out",
             id="past 2^63",
         ),
         pytest.param(
-            cbor(2, "A", [[None, b"", FP], [1, b"", FP]], False),
+            cbor(2, "A", [[None, b"", FP], [1, b"", FP]], False, False),
             "beyond the end",
             id="after the end",
         ),
-        pytest.param(cbor(2, "A", [[None, b"x", FP]], False), "beyond the end", id="past the end"),
-        pytest.param(cbor(2, "A", [[1, b"x" * 33, FP]], False), "bound of 33", id="long bound"),
         pytest.param(
-            cbor(2, "A", [[1, b"", b"short"]], False), "fingerprint of 5", id="fingerprint"
+            cbor(2, "A", [[None, b"x", FP]], False, False), "beyond the end", id="past the end"
         ),
-        pytest.param(cbor(2, "A", [[1, b"", 5]], False), "is a int", id="a claim that is a number"),
-        pytest.param(cbor(2, "A", [[9, b"", [1]]], False), "without an id", id="half a key"),
-        pytest.param(cbor(2, "A", [[9, b"", [-1, ID]]], False), "time out", id="keys going back"),
         pytest.param(
-            cbor(2, "A", [[9, b"", [(1 << 63) - 1, ID, 1, ID]]], False),
+            cbor(2, "A", [[1, b"x" * 33, FP]], False, False), "bound of 33", id="long bound"
+        ),
+        pytest.param(
+            cbor(2, "A", [[1, b"", b"short"]], False, False), "fingerprint of 5", id="fingerprint"
+        ),
+        pytest.param(
+            cbor(2, "A", [[1, b"", 5]], False, False), "is a int", id="a claim that is a number"
+        ),
+        pytest.param(cbor(2, "A", [[9, b"", [1]]], False, False), "without an id", id="half a key"),
+        pytest.param(
+            cbor(2, "A", [[9, b"", [-1, ID]]], False, False), "time out", id="keys going back"
+        ),
+        pytest.param(
+            cbor(2, "A", [[9, b"", [(1 << 63) - 1, ID, 1, ID]]], False, False),
             "time out",
             id="key past 2^63",
         ),
-        pytest.param(cbor(2, "A", [[9, b"", [1, b"x"]]], False), "id of 1", id="short id"),
-        pytest.param(cbor(2, "A", [[0, b"", None]] * 4097, False), "4097 of", id="4,097 ranges"),
+        pytest.param(cbor(2, "A", [[9, b"", [1, b"x"]]], False, False), "id of 1", id="short id"),
+        pytest.param(
+            cbor(2, "A", [[0, b"", None]] * 4097, False, False), "4097 of", id="4,097 ranges"
+        ),
         pytest.param(cbor(4, 0, "A", []), "ticket out", id="ticket 0 wanted"),
         pytest.param(cbor(4, 1, "A", [ID] * (WANT_IDS_MAX + 1)), "513 of", id="513 wanted"),
         pytest.param(cbor(4, 1, "A", ["text"]), "is a str", id="an id of text"),
@@ -154,7 +134,11 @@ def cbor(*fields: Value) -> bytes:
         pytest.param(cbor(7, -3, 0, 0), "ticket out", id="got -3"),
         pytest.param(cbor(7, 3, -1, 0), "count out", id="admitted -1"),
         pytest.param(cbor(7, 3, 0, -1), "count out", id="known -1"),
-        pytest.param(cbor(10, b"bytes"), "is a bytes", id="a reason that is bytes"),
+        pytest.param(cbor(8, -1), "clock out", id="ping at -1"),
+        pytest.param(cbor(8, 1.5), "is a float", id="ping at 1.5"),
+        pytest.param(cbor(9, True), "is a bool", id="pong at true"),
+        pytest.param(cbor(10, b"bytes", False), "is a bytes", id="a reason that is bytes"),
+        pytest.param(cbor(10, "why", 0), "full is a int", id="full 0"),
         pytest.param(cbor(11, 65536, []), "port out", id="port 65536"),
         pytest.param(cbor(11, -1, []), "port out", id="port -1"),
         pytest.param(cbor(11, True, []), "is a bool", id="port true"),
@@ -175,6 +159,12 @@ def cbor(*fields: Value) -> bytes:
         pytest.param(cbor(12, "A", 1, ID, True, [FP, b"x"]), "of 1 bytes", id="a dispute, short"),
         pytest.param(cbor(12, "*", 1, ID, True, [FP, FP]), "model name", id="a dispute of *"),
         pytest.param(cbor(13, "A", None), "confirmed is a", id="confirmed None"),
+        pytest.param(cbor(14, "A", [ID] * (WANT_IDS_MAX + 1)), "513 of", id="513 named"),
+        pytest.param(cbor(14, "A", [ID[:31]]), "id of 31", id="a short id named"),
+        pytest.param(cbor(14, "*", [ID]), "model name", id="named of *"),
+        pytest.param(cbor(15, 0), "with 1 fields", id="a prune with more"),
+        pytest.param(cbor(16, "A", [ID] * (WANT_IDS_MAX + 1)), "513 of", id="513 grafted"),
+        pytest.param(cbor(16, "A", ["text"]), "is a str", id="a graft of text"),
         pytest.param(bytes(FRAME_BYTES_MAX + 1), "65537 bytes", id="larger than a frame"),
     ],
 )
@@ -244,7 +234,7 @@ def test_as_many_nodes_as_may_be_told_of_at_once_fit_a_frame() -> None:
 
 
 def test_rows_are_cut_into_pages_that_fit_beside_the_longest_subscriptions() -> None:
-    rows = [Row("M" * 120 + str(number), (1 << 63) - 1, FP, FP) for number in range(5000)]
+    rows = [Row("M" * 120 + str(number), (1 << 63) - 1, FP, FP, FP) for number in range(5000)]
     pages = rows_pages(rows)
     assert [row for page in pages for row in page] == rows
     models = check_models(["M" * 120 + str(number) for number in range(190)])
@@ -268,11 +258,12 @@ def test_the_weight_of_a_message_grows_with_what_it_holds() -> None:
     assert weight(Ask("A", SEGMENTS)) > weight(Ask("A", SEGMENTS[:1]))
     assert weight(Summary((ROW,) * 50)) > 50 * 40
     assert weight(Peers(1, (Neighbour(ID, "10.0.0.1:1"),) * 2)) > weight(Peers(1)) + 100
+    assert weight(Have("A", (ID,) * 50)) > 50 * 32
     assert weight(Ping()) < 100
 
 
 def test_true_is_no_version() -> None:
-    frame = encode(MESSAGES[0]).replace(b"\x86\x00\x01", b"\x86\x00\xf5", 1)
+    frame = encode(MESSAGES[0]).replace(b"\x87\x00\x01", b"\x87\x00\xf5", 1)
     assert frame != encode(MESSAGES[0])
     with pytest.raises(TransportError, match="version"):
         decode_untrusted(frame)

@@ -144,8 +144,9 @@ class VastSide:
     def fingerprint(self, lower: Bound, upper: Bound) -> Fingerprint:
         return Fingerprint(upper[0] - lower[0], 1)
 
-    def keys(self, lower: Bound, upper: Bound, limit: int) -> list[Key]:
-        return [(t, bytes(32)) for t in range(lower[0], min(upper[0], lower[0] + limit))]
+    def keys(self, lower: Bound, upper: Bound, limit: int, skip: int = 0) -> list[Key]:
+        first = lower[0] + skip
+        return [(t, bytes(32)) for t in range(first, min(upper[0], first + limit))]
 
 
 def test_a_peer_that_always_differs_is_given_up_after_the_last_round() -> None:

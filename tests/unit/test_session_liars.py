@@ -9,6 +9,7 @@ from dinemic_engine.ranges import HIGHEST
 from dinemic_engine.reconcile import RangeRefused, Segment
 from dinemic_transport.driver import REQUEST_SECONDS
 from dinemic_transport.jobs import summarise
+from dinemic_transport.liveness import HELLO_SECONDS, SILENCE_SECONDS
 from dinemic_transport.messages import (
     PART_BYTES,
     Answer,
@@ -32,12 +33,8 @@ from dinemic_transport.messages import (
 from dinemic_transport.pages import events_messages
 from dinemic_transport.queues import INBOX_BYTES_MAX, OUTBOX_BYTES_MAX
 from dinemic_transport.rows import MODELS_MAX
-from dinemic_transport.session import (
-    HELLO_SECONDS,
-    REQUESTS_MAX,
-    SILENCE_SECONDS,
-    State,
-)
+from dinemic_transport.session import REQUESTS_MAX
+from dinemic_transport.states import State
 from support.dict_replica import (
     BAD_BYTES,
     MODEL,
@@ -192,7 +189,7 @@ def test_another_cluster_is_refused() -> None:
         ),
         pytest.param(
             [
-                Summary(tuple(Row(f"M{page}_{row}", 1, FP, FP) for row in range(500)))
+                Summary(tuple(Row(f"M{page}_{row}", 1, FP, FP, FP) for row in range(500)))
                 for page in range(MODELS_MAX // 500 + 1)
             ],
             "more than 16384 models",
@@ -219,7 +216,7 @@ def test_models_that_were_not_asked_for_are_refused_in_every_message() -> None:
     ):
         session = make_session(models=("Person",))
         session.refresh([], frozenset(), 0.0)
-        session.receive_untrusted(Hello(CLUSTER, ("*",), (Row("Album", 5, FP, FP),)), 0.0)
+        session.receive_untrusted(Hello(CLUSTER, ("*",), (Row("Album", 5, FP, FP, FP),)), 0.0)
         assert session.status(0.0) == ()
         session.receive_untrusted(message, 0.0)
         assert "did not ask for" in session.reason
@@ -239,7 +236,7 @@ def asked(liar: Liar) -> Ask:
     return ask
 
 
-CLAIM = (Row(MODEL, 100, FP, FP),)
+CLAIM = (Row(MODEL, 100, FP, FP, FP),)
 
 
 def test_an_answer_against_the_rules_is_refused() -> None:
@@ -355,7 +352,7 @@ def test_wanted_ids_that_are_not_here_are_left_out_and_nobody_is_blamed() -> Non
 
 
 def test_a_claim_of_2_to_the_63_events_costs_one_question() -> None:
-    liar = Liar(claims=(Row(MODEL, (1 << 63) - 1, FP, FP),))
+    liar = Liar(claims=(Row(MODEL, (1 << 63) - 1, FP, FP, FP),))
     asked(liar)
     liar.says(Answer(MODEL, (Segment(HIGHEST, None),)))
     assert liar.hears() == []
@@ -456,7 +453,7 @@ def test_a_closed_session_does_nothing_more() -> None:
     liar.session.close("enough")
     liar.session.completed(job, job.run(liar.replica), 0.0)
     liar.says(*OPEN_ONLY)
-    liar.session.refresh([Row(MODEL, 5, FP, FP)], frozenset(), 0.0)
+    liar.session.refresh([Row(MODEL, 5, FP, FP, FP)], frozenset(), 0.0)
     liar.session.touch(MODEL, 0.0)
     liar.session.push(MODEL, [(ID, EVENT)], 0.0)
     liar.session.lose(MODEL, 0.0)
@@ -470,7 +467,9 @@ def test_a_closed_session_does_nothing_more() -> None:
 
 
 @pytest.mark.parametrize(
-    "lie", [*OPEN_ONLY, HELLO, Summary((Row(MODEL, 7, FP, FP),))], ids=lambda m: type(m).__name__
+    "lie",
+    [*OPEN_ONLY, HELLO, Summary((Row(MODEL, 7, FP, FP, FP),))],
+    ids=lambda m: type(m).__name__,
 )
 def test_an_honest_pair_converges_after_any_single_lie(lie: Message) -> None:
     small, large = DictReplica(made_events(80)), DictReplica(made_events(90, start=7))

@@ -32,6 +32,7 @@ raise an alarm about itself.
 from __future__ import annotations
 
 from dinemic_engine.errors import TransportError
+from dinemic_engine.ids import to_text
 from dinemic_engine.reconcile import Reconciler, Segment, Settled
 from dinemic_transport.jobs import AskJob, Checked, CheckJob, Job, LearnJob
 from dinemic_transport.messages import Answer, Ask, Confirm, Dispute, Row
@@ -85,7 +86,8 @@ class Comparison:
         Raises:
             TransportError: nothing was asked.
         """
-        if not self._asked or (answer.model, answer.effective) != (self.model, True):
+        kind = answer.model, answer.effective, answer.listed
+        if not self._asked or kind != (self.model, True, False):
             raise TransportError("an answer to nothing asked")
         self._asked = False
         return LearnJob(self.model, self._reconciler, answer.segments, effective=True)
@@ -117,4 +119,4 @@ class Comparison:
         self.done = True
         if answer.confirmed:
             said = self._dispute
-            self.found = Divergence(said.model, said.key[1], effective_here=said.effective)
+            self.found = Divergence(said.model, to_text(said.key[1]), effective_here=said.effective)

@@ -10,16 +10,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from dinemic_engine.ranges import HIGHEST, LOWEST, Bound, Fingerprint, Key, successor
-from dinemic_engine.reconcile import Gap, Reconciler, Segment, Settled, answer_untrusted
+from dinemic_engine import listing, reconcile
+from dinemic_engine.listing import Lister
+from dinemic_engine.ranges import Bound, Fingerprint, Key, successor
+from dinemic_engine.reconcile import Gap, Reconciler, Segment, Settled
 from dinemic_transport.messages import Answer, Confirm, Dispute, Row
 from dinemic_transport.replica import Ingested, Replica
 
-BATCH_BYTES: Final = 2 << 20
-"""Events loaded for one window or offer stop growing here; the rest follows in the next."""
+BATCH_BYTES: Final = 1 << 20
+"""With the event that reaches this a window or offer is full; the rest follows in the next."""
 
 _OFFER_KEYS: Final = 256
 _LOAD_IDS_FIRST: Final = 4
+_LOAD_IDS_MAX: Final = 64
+"""Behind small events may come as many of the largest size, and be read for nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +31,7 @@ class AskJob:
     """Find the next question."""
 
     model: str
-    reconciler: Reconciler
+    reconciler: Reconciler | Lister
     effective: bool = False
 
     def run(self, replica: Replica) -> tuple[Segment, ...]:
@@ -40,7 +44,7 @@ class LearnJob:
     """Take the answer to the last question."""
 
     model: str
-    reconciler: Reconciler
+    reconciler: Reconciler | Lister
     answer: tuple[Segment, ...]
     effective: bool = False
 
@@ -78,11 +82,14 @@ class AnswerJob:
     model: str
     asked: tuple[Segment, ...]
     effective: bool = False
+    listed: bool = False
 
     def run(self, replica: Replica) -> Answer:
         """The message to send."""
         side = _Side(replica, self.model, self.effective)
-        return Answer(self.model, answer_untrusted(side, self.asked), self.effective)
+        answer_untrusted = listing.answer_untrusted if self.listed else reconcile.answer_untrusted
+        segments = answer_untrusted(side, self.asked)
+        return Answer(self.model, segments, self.effective, self.listed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +103,19 @@ class ServeJob:
     def run(self, replica: Replica) -> Loaded:
         """Up to a batch of them; the peer asks again for what did not fit."""
         return Loaded(_load(replica, self.model, self.ids)[0], None)
+
+
+@dataclass(frozen=True, slots=True)
+class TellJob:
+    """Load news that the peer has asked for by name."""
+
+    model: str
+    ids: tuple[bytes, ...]
+
+    def run(self, replica: Replica) -> Told:
+        """Up to a batch of them, and the ids of what did not fit."""
+        events, loaded = _load(replica, self.model, self.ids)
+        return Told(events, self.ids[loaded:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,10 +192,28 @@ class Loaded:
     rest: Gap | None
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """News that was asked for, and the ids of what is still to be loaded."""
+
+    events: tuple[bytes, ...]
+    rest: tuple[bytes, ...]
+
+
 Job: TypeAlias = (
-    AskJob | LearnJob | OfferJob | AnswerJob | ServeJob | IngestJob | CheckJob | DisputeJob
+    AskJob
+    | LearnJob
+    | OfferJob
+    | AnswerJob
+    | ServeJob
+    | TellJob
+    | IngestJob
+    | CheckJob
+    | DisputeJob
 )
-Outcome: TypeAlias = tuple[Segment, ...] | Settled | Loaded | Answer | Ingested | Checked | Confirm
+Outcome: TypeAlias = (
+    tuple[Segment, ...] | Settled | Loaded | Told | Answer | Ingested | Checked | Confirm
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +227,8 @@ class _Side:
     def fingerprint(self, lower: Bound, upper: Bound) -> Fingerprint:
         return self.replica.fingerprint(self.model, lower, upper, effective=self.effective)
 
-    def keys(self, lower: Bound, upper: Bound, limit: int) -> list[Key]:
-        return self.replica.keys(self.model, lower, upper, limit, effective=self.effective)
+    def keys(self, lower: Bound, upper: Bound, limit: int, skip: int = 0) -> list[Key]:
+        return self.replica.keys(self.model, lower, upper, limit, skip, effective=self.effective)
 
 
 def _load(replica: Replica, model: str, ids: Sequence[bytes]) -> tuple[tuple[bytes, ...], int]:
@@ -201,27 +239,23 @@ def _load(replica: Replica, model: str, ids: Sequence[bytes]) -> tuple[tuple[byt
     events: list[bytes] = []
     size = at = 0
     count = _LOAD_IDS_FIRST
-    while at < len(ids) and size < BATCH_BYTES:
-        portion = ids[at : at + count]
-        for found in replica.events(portion):
+    while at < len(ids):
+        for found in replica.events(ids[at : at + count]):
+            at += 1
             if found is not None and found[0] == model:
                 events.append(found[1])
                 size += len(found[1])
-        at += len(portion)
-        if size * 8 < BATCH_BYTES:
-            count *= 2
+                if size >= BATCH_BYTES:
+                    return tuple(events), at
+        count = min(2 * count, _LOAD_IDS_MAX)
     return tuple(events), at
 
 
 def read_row(replica: Replica, model: str) -> Row:
-    """The row of a model, of one moment: a set that changed never becomes what it was."""
-    whole = replica.fingerprint(model, LOWEST, HIGHEST)
-    while True:
-        effective = replica.fingerprint(model, LOWEST, HIGHEST, effective=True)
-        again = replica.fingerprint(model, LOWEST, HIGHEST)
-        if again == whole:
-            return Row(model, whole.count, whole.wire(), effective.wire())
-        whole = again
+    """The row of a model, of one moment."""
+    found = replica.totals(model)
+    fingerprints = [each.wire() for each in (found.events, found.effective, found.heads)]
+    return Row(model, found.events.count, *fingerprints)
 
 
 def summarise(replica: Replica, models: Iterable[str] | None) -> list[Row]:

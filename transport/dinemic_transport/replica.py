@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from dinemic_engine.outcomes import Ingested
-from dinemic_engine.ranges import Bound, Fingerprint, Key
+from dinemic_engine.ranges import Bound, Fingerprint, Key, Totals
 
 __all__ = ["Ingested", "Replica"]
 
@@ -24,6 +24,9 @@ class Replica(Protocol):
     def model_names(self) -> tuple[str, ...]:
         """The subscribed models of which at least one event is here, sorted."""
 
+    def totals(self, model: str) -> Totals:
+        """The fingerprints of all of the model's events, and of their heads; of one moment."""
+
     def fingerprint(
         self, model: str, lower: Bound, upper: Bound, *, effective: bool = False
     ) -> Fingerprint:
@@ -33,9 +36,16 @@ class Replica(Protocol):
         """
 
     def keys(
-        self, model: str, lower: Bound, upper: Bound, limit: int, *, effective: bool = False
+        self,
+        model: str,
+        lower: Bound,
+        upper: Bound,
+        limit: int,
+        skip: int = 0,
+        *,
+        effective: bool = False,
     ) -> list[Key]:
-        """Up to `limit` keys (t, id) of those events, ascending."""
+        """Up to `limit` keys (t, id) of those events but the lowest `skip`, ascending."""
 
     def events(self, ids: Sequence[bytes]) -> list[tuple[str, bytes] | None]:
         """For each event id (model, signed bytes), None where it is not here."""
@@ -45,3 +55,6 @@ class Replica(Protocol):
 
         `source` is the peer's node id: buffers for events that must wait are bounded per source.
         """
+
+    def forget(self, source: bytes) -> None:
+        """The link to a peer is gone: drop what it sent that still waits to be judged (ORD-9)."""

@@ -1,17 +1,19 @@
 """Who has said what about which model, and when a difference is worth a look (REC-5, VETO-4).
 
-A row is a count and a fingerprint of all events of one model, and a fingerprint of the effective
-ones. Per model a session keeps three of them: ours, the last of ours it said, and the last the peer
-said. While news is under way the rows differ for a moment, so a difference starts a catch-up only
-when it has lasted::
+A row is a count and a fingerprint of all events of one model, and fingerprints of the effective
+ones and of the heads. Per model a session keeps three of them: ours, the last of ours it said, and
+the last the peer said. While news is under way the rows differ for a moment, so a difference starts
+a catch-up only when it has lasted::
 
     equal ---rows differ---> differing ---GRACE---> due ---> catch-up ---moved---> GRACE, due
       ^                          |                              |
       +-------rows equal---------+<-----------------------------+---nothing--> RETRY, due
 
 Rows that stand for the same events and differ all the same leave nothing to catch up: the two nodes
-judge differently, and a comparison finds what (comparison.py). Comparing settles nothing, so it is
-repeated ever more rarely. An alarm ends when the fingerprints of the effective events are equal.
+judge differently, and a comparison finds what (comparison.py). Rows that differ in the heads alone
+stand for other events, which only lists can find (listing.py). Both cost more than they settle, so
+they are repeated ever more rarely. An alarm ends when the fingerprints of the effective events are
+equal.
 
 Invariant: every model whose rows differ is due at some time, or being caught up or compared.
 """
@@ -25,7 +27,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from dinemic_engine.errors import TransportError
-from dinemic_engine.ranges import Fingerprint
+from dinemic_engine.ranges import NOTHING
 from dinemic_transport.messages import Row
 
 GRACE_SECONDS: Final = 0.5
@@ -35,12 +37,12 @@ RETRY_SECONDS: Final = (1.0, 30.0)
 """First and last pause after a catch-up that moved nothing: the peer may hold what we refuse."""
 
 COMPARE_SECONDS: Final = (1.0, 300.0)
-"""First and last pause after a comparison: it reads every event of the model on both sides."""
+"""First and last pause after a comparison, of verdicts or of lists: who lies has us compare."""
 
 MODELS_MAX: Final = 16_384
 """Models one peer may name: a row costs about half a kilobyte here."""
 
-_NOTHING: Final = Fingerprint(0, 0).wire()
+_NOTHING: Final = NOTHING.wire()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class Divergence:
     """
 
     model: str
-    event_id: bytes
+    event_id: str
     effective_here: bool
 
 
@@ -66,6 +68,8 @@ class ModelStatus:
     there: int
     seconds: float
     """For how long `equal` has been what it is; since it last changed here, while not known."""
+    behind: int = 0
+    """How many events more the peer has: at least so many are missing here."""
     divergence: Divergence | None = None
     """The alarm that is on; it goes off when the same events are effective on both sides."""
 
@@ -75,15 +79,17 @@ class Due(NamedTuple):
 
     mine: Row
     theirs: Row
-    judged: bool
-    """They stand for the same events, judged differently: there is nothing to catch up."""
+    match: Match
 
 
-class _Match(enum.Enum):
+class Match(enum.Enum):
     """How our row and the peer's relate."""
 
     EQUAL = "equal"
     JUDGED = "the same events, judged differently"
+    """There is nothing to catch up."""
+    HIDDEN = "other events, made so that their sums are equal"
+    """Sets are closed under parents, so with other heads they are others: see ranges.py."""
     UNEQUAL = "other events"
 
 
@@ -98,7 +104,7 @@ class _Entry:
     """Our set has changed since `mine` was read."""
     lost: bool = False
     """News of ours was not sent: whoever drives usually, this side sees to a catch-up."""
-    match: _Match | None = None
+    match: Match | None = None
     since: float = 0.0
     due: float = math.inf
     pause: float = 0.0
@@ -109,16 +115,16 @@ class _Entry:
     @property
     def equal(self) -> bool | None:
         """Whether the rows are equal; None before they were compared."""
-        return None if self.match is None else self.match is _Match.EQUAL
+        return None if self.match is None else self.match is Match.EQUAL
 
     def arm(self, now: float, grace: float) -> None:
         """Become due in a while, if the rows differ."""
         match self.match:
-            case _Match.JUDGED:
+            case Match.JUDGED | Match.HIDDEN:
                 self.due = max(now + grace, self.compare_from)
-            case _Match.UNEQUAL | None:
+            case Match.UNEQUAL | None:
                 self.due = now + max(grace, self.pause)
-            case _Match.EQUAL:
+            case Match.EQUAL:
                 self.due = math.inf
 
 
@@ -146,6 +152,7 @@ class Rows:
                 entry.mine.count,
                 entry.theirs.count,
                 now - entry.since,
+                max(0, entry.theirs.count - entry.mine.count),
                 entry.divergence,
             )
             for name, entry in sorted(self._entries.items())
@@ -200,12 +207,13 @@ class Rows:
         for entry in self._entries.values():
             match, was, known = _match(entry.mine, entry.theirs), entry.match, entry.equal
             entry.match = match
-            if match is not _Match.UNEQUAL:
+            if match is not Match.UNEQUAL:
                 entry.pause, entry.lost = 0.0, False
             if entry.mine.effective == entry.theirs.effective:
-                entry.compare_pause, entry.compare_from = 0.0, -math.inf
                 entry.divergence = None
-            if match is _Match.EQUAL or (match is not was and not entry.lost):
+                if match is not Match.HIDDEN:
+                    entry.compare_pause, entry.compare_from = 0.0, -math.inf
+            if match is Match.EQUAL or (match is not was and not entry.lost):
                 entry.arm(now, grace)
             if entry.equal is not known:
                 entry.since = now
@@ -219,9 +227,9 @@ class Rows:
         """The model to catch up or compare now; it is due again only afterwards."""
         for entry in self._entries.values():
             if entry.due <= now and (self._drives or entry.lost):
-                judged = entry.match is _Match.JUDGED and not entry.lost
+                match = Match.UNEQUAL if entry.lost or entry.match is None else entry.match
                 entry.due, entry.lost = math.inf, False
-                return Due(entry.mine, entry.theirs, judged)
+                return Due(entry.mine, entry.theirs, match)
         return None
 
     def caught_up(self, model: str, now: float, *, moved: bool) -> None:
@@ -265,12 +273,14 @@ class Rows:
     def _entry(self, model: str) -> _Entry:
         entry = self._entries.get(model)
         if entry is None:
-            nothing = Row(model, 0, _NOTHING, _NOTHING)
+            nothing = Row(model, 0, _NOTHING, _NOTHING, _NOTHING)
             entry = self._entries[model] = _Entry(nothing, nothing, nothing)
         return entry
 
 
-def _match(mine: Row, theirs: Row) -> _Match:
+def _match(mine: Row, theirs: Row) -> Match:
     if mine == theirs:
-        return _Match.EQUAL
-    return _Match.JUDGED if mine.is_of_same_set(theirs) else _Match.UNEQUAL
+        return Match.EQUAL
+    if not mine.has_same_sum(theirs):
+        return Match.UNEQUAL
+    return Match.JUDGED if mine.heads == theirs.heads else Match.HIDDEN

@@ -11,8 +11,11 @@ rows carry its local number ``no`` (4 bytes, given at admission, never on the wi
 | ``L`` seq 8                            | no, t, id: the events in order of arrival          |
 | ``E`` no, t 8, id 32                   | the signed event; key order is replay order        |
 | ``I`` id                               | where an event lies: see `Place`                   |
-| ``T`` model 4, t 8, id 32              | empty: the reconciled set of a model (REC-1)       |
-| ``F`` model 4                          | fingerprints of it (REC-2), of all: see `Sums`     |
+| ``T`` model 4, t 8, id 32              | the reconciled set of a model (REC-1): empty if it |
+|                                        | has effect, ``v`` if not                           |
+| ``F`` model 4                          | sums over it (REC-2) and its heads: see `Totals`   |
+| ``f`` model 4, level 1, t 8, id 0..32  | `Sums` of a block, at its end (blocks.py)          |
+| ``o`` model 4                          | where the blocks of each level end: see `Edge`     |
 | ``M`` name                             | model number 4                                     |
 | ``O`` id                               | no 4                                               |
 | ``N`` no                               | see `ObjectRow`                                    |
@@ -71,7 +74,7 @@ from typing import Final
 
 from dinemic_engine.store.layout import Act, pack_order, read_act
 
-LAYOUT: Final = b"1"
+LAYOUT: Final = b"2"
 FORMAT_KEY: Final = b"mformat"
 TIP_KEY: Final = b"mtip"
 _CHAIN: Final = struct.Struct(">IQ")
@@ -100,12 +103,37 @@ def event_key(no: int, t: int, event_id: bytes) -> bytes:
 
 def range_key(model_no: int, t: int, event_id: bytes) -> bytes:
     """The ``T`` key of an event, or of a bound whose id is a prefix."""
-    return b"T" + _U32.pack(model_no) + t.to_bytes(8, "big") + event_id
+    return range_prefix(model_no) + pack_bound((t, event_id))
+
+
+def range_prefix(model_no: int) -> bytes:
+    """What all ``T`` keys of a model begin with; a packed bound or t | id goes on."""
+    return b"T" + _U32.pack(model_no)
 
 
 def range_key_order(key: bytes) -> tuple[int, bytes]:
     """(t, id) of a ``T`` key."""
     return int.from_bytes(key[5:13], "big"), key[13:]
+
+
+def pack_bound(bound: tuple[int, bytes]) -> bytes:
+    """A limit in the order, t 8 | prefix of an id, as keys have it."""
+    return bound[0].to_bytes(8, "big") + bound[1]
+
+
+def blocks_prefix(model_no: int, level: int) -> bytes:
+    """What all ``f`` keys of a level of blocks begin with."""
+    return b"f" + _U32.pack(model_no) + bytes((level,))
+
+
+def block_key(model_no: int, level: int, bound: bytes) -> bytes:
+    """The ``f`` key of the block that ends at a packed bound."""
+    return blocks_prefix(model_no, level) + bound
+
+
+def edges_key(model_no: int) -> bytes:
+    """The ``o`` key of a model."""
+    return b"o" + _U32.pack(model_no)
 
 
 def place_key(event_id: bytes) -> bytes:

@@ -17,6 +17,8 @@ from dinemic_engine.ops import Policy, read_policy
 
 _PLACE: Final = struct.Struct(">IQIQQB")
 _HEAD: Final = struct.Struct(">Q32sIQQ")
+HEAD_BYTES: Final = _HEAD.size
+"""Of each head in an ``H`` row."""
 _CHAIN: Final = struct.Struct(">IQ")
 _ACT: Final = struct.Struct(">IQQ32s")
 _HOLDER: Final = struct.Struct(">32sB")
@@ -24,7 +26,6 @@ _TIP: Final = struct.Struct(">Q32sQ32sII")
 _ARRIVAL: Final = struct.Struct(">IQ32s")
 _WRITTEN: Final = struct.Struct(">Q32sHBB")
 _SEALING: Final = struct.Struct(">32sQ32sH32s32s")
-_SUMS: Final = struct.Struct(">Q32sQ32s")
 _ADDED: Final = struct.Struct(">32sIB")
 _U64: Final = struct.Struct(">Q")
 _U32: Final = struct.Struct(">I")
@@ -326,57 +327,6 @@ def unpack_tally(value: bytes | None) -> tuple[int, int]:
     return int.from_bytes(value[:8], "big"), int.from_bytes(value[8:], "big", signed=True)
 
 
-class Sums(NamedTuple):
-    """Count and sum of a model's reconciled events (ranges.py), and of those with effect."""
-
-    events: int
-    total: int
-    effective: int
-    effective_total: int
-
-    def pack(self) -> bytes:
-        """The value of an ``F`` row."""
-        total, effective_total = (
-            total.to_bytes(32, "big") for total in (self.total, self.effective_total)
-        )
-        return _SUMS.pack(self.events, total, self.effective, effective_total)
-
-
-NO_SUMS: Final = Sums(0, 0, 0, 0)
-
-
-def add_to_sums(value: bytes | None, term: int, by: int, effective_by: int) -> bytes:
-    """An ``F`` row after `by` events more that add `term`, of which `effective_by` have effect.
-
-    Every write goes through here; `Sums` says what the parts are.
-    """
-    events, total, effective, effective_total = _SUMS.unpack(value or _NO_SUMS)
-    after = _added(total, by * term) if by else total
-    if by == effective_by and total == effective_total:  # as long as nothing is void
-        effective_after = after
-    else:
-        effective_after = _added(effective_total, effective_by * term)
-    return _SUMS.pack(events + by, after, effective + effective_by, effective_after)
-
-
-def _added(total: bytes, number: int) -> bytes:
-    return ((int.from_bytes(total, "big") + number) % _MODULUS).to_bytes(32, "big")
-
-
-_MODULUS: Final = 1 << 256
-_NO_SUMS: Final = NO_SUMS.pack()
-
-
-def unpack_sums(value: bytes | None) -> Sums:
-    """The inverse of `Sums.pack`; no row is no event."""
-    if value is None:
-        return NO_SUMS
-    count, total, effective_count, effective = _SUMS.unpack(value)
-    return Sums(
-        count, int.from_bytes(total, "big"), effective_count, int.from_bytes(effective, "big")
-    )
-
-
 def pack_chains(chains: Iterable[tuple[int, int]]) -> bytes:
     """The value of a ``C`` or ``V`` row: (chain, seq) pairs."""
     return b"".join([_CHAIN.pack(chain, seq) for chain, seq in chains])
@@ -417,6 +367,13 @@ def pack_heads(heads: Iterable[Head]) -> bytes:
 def is_only_head(value: bytes, event_id: bytes) -> bool:
     """Whether an ``H`` row tells of that head and no other."""
     return len(value) == _HEAD.size and value[8:40] == event_id
+
+
+def head_ids(value: bytes | None) -> list[bytes]:
+    """The ids of the heads in an ``H`` row."""
+    if value is None or len(value) == _HEAD.size:
+        return [value[8:40]] if value else []
+    return [value[at + 8 : at + 40] for at in range(0, len(value), _HEAD.size)]
 
 
 def unpack_heads(value: bytes) -> list[Head]:

@@ -31,10 +31,10 @@ _Chunk = list[_Row]
 
 
 class MemoryStore:
-    """An empty `Store` that forgets everything when it is closed."""
+    """A `Store` that forgets everything when it is closed; empty, or with what one `published`."""
 
-    def __init__(self) -> None:
-        self._chunks: list[_Chunk] | None = []
+    def __init__(self, chunks: list[_Chunk] | None = None) -> None:
+        self._chunks: list[_Chunk] | None = [] if chunks is None else chunks
 
     def get(self, key: bytes) -> bytes | None:
         """The value at `key`, or None."""

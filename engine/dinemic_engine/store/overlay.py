@@ -17,7 +17,7 @@ _GENERATION_BYTES: Final = 4 << 20
 """How much each of the two generations of `Recent` holds: the rows of some 3,000 events."""
 _ROW_BYTES: Final = 150
 """What a row in memory costs beside its value: the key, and Python's two objects and entry."""
-_READ_AGAIN: Final = frozenset(b"mMFOIHCJNVRSDUrtxdbie")
+_READ_AGAIN: Final = frozenset(b"mMFoOIHCJNVRSDUrtxdbie")
 """First letters of the rows that judging an event reads; the others are written for later."""
 _SELDOM: Final = b"A"[0]
 """First letter of the rows that every sealed value looks for and hardly any object has."""
