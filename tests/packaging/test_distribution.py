@@ -159,7 +159,8 @@ def test_the_core_install_needs_nothing_of_the_extras(installed: Path, tmp_path:
     """Without what the extras and the developers' tools bring, it imports and has a command."""
     code = (
         "import sys\n"
-        "for absent in ('rich', 'pygments', 'hypothesis', 'pytest', 'nacl', 'pycose'):\n"
+        "for absent in ('rich', 'pygments', 'hypothesis', 'iroh', 'pytest', 'nacl', 'pycose',\n"
+        "               'prometheus_client'):\n"
         "    sys.modules[absent] = None\n"
         "import dinemic, pydinemic, dinemic.cli\n"
         "sys.argv = ['dinemic', '--help']\n"

@@ -5,16 +5,22 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
+import pytest
 import trio
 
+from dinemic.testing.network import MemoryLink, MemoryNetwork, MemoryTransport
+from dinemic_engine import ids
 from dinemic_transport.channel import TcpTransport
 from dinemic_transport.link import Link, Transport
-from dinemic_transport.tls_link import TcpLink
-from support.memory_link import MemoryLink, MemoryNetwork
+from dinemic_transport.stream_link import StreamLink
 
-Kind = Literal["memory", "tcp"]
+if TYPE_CHECKING:
+    from dinemic_transport.iroh_transport import IrohTransport
+
+Kind = Literal["memory", "tcp", "iroh"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 @dataclass
@@ -35,11 +41,22 @@ def tcp_transport(number: int, **options: object) -> TcpTransport:
     return TcpTransport(number.to_bytes(32, "big"), listen="127.0.0.1:0", **options)  # type: ignore[arg-type]
 
 
+def iroh_transport(number: int, **options: object) -> IrohTransport:
+    """As `tcp_transport`, over iroh; the test is skipped where that is not installed."""
+    pytest.importorskip("iroh", reason="the extra 'iroh' is not installed")
+    from dinemic_transport.iroh_transport import IrohTransport
+
+    return IrohTransport(number.to_bytes(32, "big"), listen="127.0.0.1:0", **options)  # type: ignore[arg-type]
+
+
 def two_transports(kind: Kind) -> tuple[Transport, bytes, Transport, bytes]:
     """Two transports of one kind that can reach each other, each with its node id."""
     if kind == "tcp":
         one, other = tcp_transport(1), tcp_transport(2)
         return one, one.node_id, other, other.node_id
+    if kind == "iroh":
+        left, right = iroh_transport(1), iroh_transport(2)
+        return left, left.node_id, right, right.node_id
     network = MemoryNetwork()
     first, second = network.transport(b"\1" * 32), network.transport(b"\2" * 32)
     return first, first.node_id, second, second.node_id
@@ -49,9 +66,10 @@ def two_transports(kind: Kind) -> tuple[Transport, bytes, Transport, bytes]:
 async def serving(
     transport: Transport,
 ) -> AsyncIterator[tuple[str, trio.MemoryReceiveChannel[Link], trio.CancelScope]]:
-    """A transport that serves: its address, the links it accepts, and the scope that ends it.
+    """A transport that serves: where to dial it, the links it accepts, and the scope that ends it.
 
-    An accepted link stays open until `serve` ends.
+    Nodes are dialled over iroh by id and place, over the others by place. An accepted link stays
+    open until `serve` ends.
     """
     accepted_in, accepted_out = trio.open_memory_channel[Link](100)
     addresses: list[str] = []
@@ -74,8 +92,15 @@ async def serving(
 
         nursery.start_soon(serve)
         await listening.wait()
-        yield addresses[0], accepted_out, scope
+        yield to_dial(transport, addresses[0]), accepted_out, scope
         scope.cancel()
+
+
+def to_dial(transport: Transport, place: str) -> str:
+    """The address others dial to reach `transport` where it listens."""
+    if isinstance(transport, TcpTransport | MemoryTransport):
+        return place
+    return f"{ids.to_text(transport.node_id)}@{place}"  # type: ignore[attr-defined]
 
 
 @contextlib.asynccontextmanager
@@ -90,7 +115,7 @@ async def connected(kind: Kind) -> AsyncIterator[Pair]:
 
 def break_link(link: Link) -> None:
     """End a link as a pulled cable or a killed process would."""
-    if isinstance(link, TcpLink):
+    if isinstance(link, StreamLink):
         link.abort("cut by the test")
     else:
         assert isinstance(link, MemoryLink)

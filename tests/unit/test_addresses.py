@@ -2,6 +2,7 @@
 
 import pytest
 
+from dinemic_engine import ids
 from dinemic_engine.errors import UsageError
 from dinemic_transport import addresses
 
@@ -31,6 +32,38 @@ def test_an_address_splits_and_joins_to_itself(text: str, host: str, port: int) 
 def test_anything_else_is_refused_and_shown(text: str) -> None:
     with pytest.raises(UsageError, match="host:port"):
         addresses.split_untrusted(text)
+
+
+NODE_ID = bytes(range(32))
+NODE = ids.to_text(NODE_ID)
+
+
+@pytest.mark.parametrize(
+    ("text", "node_id", "place"),
+    [
+        ("example.org:1", None, ("example.org", 1)),
+        ("[::1]:1", None, ("::1", 1)),
+        (f"{NODE}@[::1]:1", NODE_ID, ("::1", 1)),
+        (f"{NODE}@example.org:1", NODE_ID, ("example.org", 1)),
+        (NODE, NODE_ID, None),
+    ],
+)
+def test_an_address_says_where_or_whom_or_both(
+    text: str, node_id: bytes | None, place: tuple[str, int] | None
+) -> None:
+    assert addresses.whereabouts_untrusted(text) == (node_id, place)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "@", "host", "::1", "@h:1", NODE[1:], NODE.upper()),
+        *(f"{NODE}@", f"{NODE}@h", f"x{NODE}@h:1", f"{NODE}@{NODE}@h:1", f"{NODE}:1@h:1"),
+    ],
+)
+def test_what_says_neither_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="not an address of the form host:port"):
+        addresses.whereabouts_untrusted(text)
 
 
 @pytest.mark.parametrize(

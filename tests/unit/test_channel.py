@@ -19,11 +19,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from dinemic_engine import ids
 from dinemic_engine.errors import TransportError, UsageError
 from dinemic_transport import certificates
-from dinemic_transport.channel import HANDSHAKES_PER_HOST_MAX, TcpTransport
+from dinemic_transport.channel import TcpTransport
+from dinemic_transport.door import HANDSHAKES_PER_HOST_MAX
 from dinemic_transport.link import Link
-from dinemic_transport.tls_link import TcpLink
+from dinemic_transport.stream_link import StreamLink
+from dinemic_transport.tls_stream import TlsStream
 from support.link_pairs import serving, tcp_transport
 
 KEY = b"a cluster key"
@@ -120,6 +123,30 @@ def test_a_node_that_is_not_on_the_allow_list_learns_it_from_its_first_recv() ->
     run(main)
 
 
+def test_a_denied_node_gets_no_link_whoever_dials_and_though_it_is_allowed() -> None:
+    async def main() -> None:
+        one, friend = tcp_transport(1), tcp_transport(3)
+        both = frozenset([one.node_id, friend.node_id])
+        other = tcp_transport(2, allow=both, deny=frozenset([one.node_id]))
+        async with (
+            serving(one) as (denied_address, _, _),
+            serving(friend),
+            serving(other) as (address, accepted, _),
+        ):
+            link = await one.dial(address)
+            with pytest.raises(TransportError, match="may have refused us"):
+                await link.recv()
+            with pytest.raises(TransportError, match="on the deny list"):
+                await other.dial(denied_address)
+            with pytest.raises(TransportError, match="on the deny list"):
+                await other.dial("127.0.0.1:1", one.node_id)  # not even to find nobody there
+            assert (await friend.dial(address)).peer == other.node_id
+            assert (await accepted.receive()).peer == friend.node_id
+            await refused_by(other, 1)
+
+    run(main)
+
+
 def test_a_node_does_not_dial_one_that_is_not_on_its_own_allow_list() -> None:
     async def main() -> None:
         one, other = tcp_transport(1, allow=frozenset([b"\1" * 32])), tcp_transport(2)
@@ -128,6 +155,26 @@ def test_a_node_does_not_dial_one_that_is_not_on_its_own_allow_list() -> None:
                 await one.dial(address)
             with pytest.raises(TransportError, match="not on the allow list"):
                 await one.dial("127.0.0.1:1", other.node_id)  # not even to find nobody there
+
+    run(main)
+
+
+def test_an_address_may_name_the_node_that_is_to_answer() -> None:
+    async def main() -> None:
+        one, other = tcp_transport(1), tcp_transport(2)
+        async with serving(one), serving(other) as (address, accepted, _):
+            named = f"{ids.to_text(other.node_id)}@{address}"
+            link = await one.dial(named)
+            assert (link.peer, link.address, link.remote) == (other.node_id, named, address)
+            await accepted.receive()
+            somebody = ids.to_text(b"\7" * 32)
+            with pytest.raises(TransportError, match=f"{somebody}@{address}: expected node"):
+                await one.dial(f"{somebody}@{address}")
+            for impossible in (one.node_id, other.node_id):
+                with pytest.raises(TransportError):  # ourselves, or two names for one
+                    await one.dial(f"{ids.to_text(impossible)}@{address}", b"\7" * 32)
+            with pytest.raises(UsageError, match="does not say where"):
+                await one.dial(somebody)
 
     run(main)
 
@@ -361,9 +408,9 @@ def test_what_is_no_frame_ends_the_link() -> None:
         one, other = tcp_transport(1), tcp_transport(2)
         async with serving(one), serving(other) as (address, accepted, _):
             link = await one.dial(address)
-            assert isinstance(link, TcpLink)
+            assert isinstance(link, StreamLink)
             theirs = await accepted.receive()
-            await link._tls.send_all(b"\0\0\0\1a" + b"\xff\xff\xff\xff" + b"x" * 1000)
+            await link._stream.write(b"\0\0\0\1a" + b"\xff\xff\xff\xff" + b"x" * 1000)
             assert await theirs.recv() == b"a"
             with pytest.raises(TransportError, match="a frame of 4294967295 bytes"):
                 await theirs.recv()
@@ -379,9 +426,9 @@ def test_an_orderly_close_inside_a_frame_is_a_break() -> None:
         one, other = tcp_transport(1), tcp_transport(2)
         async with serving(one), serving(other) as (address, accepted, _):
             link = await one.dial(address)
-            assert isinstance(link, TcpLink)
+            assert isinstance(link, StreamLink)
             theirs = await accepted.receive()
-            await link._tls.send_all(b"\0\0\0\5abc")
+            await link._stream.write(b"\0\0\0\5abc")
             await link.close()
             with pytest.raises(TransportError, match="middle of a frame"):
                 await theirs.recv()
@@ -394,11 +441,12 @@ def test_a_stream_cut_without_tls_goodbye_is_a_break() -> None:
         one, other = tcp_transport(1), tcp_transport(2)
         async with serving(one), serving(other) as (address, accepted, _):
             link = await one.dial(address)
-            assert isinstance(link, TcpLink)
+            assert isinstance(link, StreamLink)
+            assert isinstance(link._stream, TlsStream)
             theirs = await accepted.receive()
             await link.send(b"whole")
             assert await theirs.recv() == b"whole"
-            link._wire._tcp.socket.shutdown(socket.SHUT_WR)
+            link._stream._wire._tcp.socket.shutdown(socket.SHUT_WR)
             with pytest.raises(TransportError, match="broke"):
                 await theirs.recv()
 

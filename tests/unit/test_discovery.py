@@ -182,6 +182,8 @@ def test_nodes_of_one_cluster_in_one_process_find_each_other_and_no_others() -> 
                 for number, name in ((1, cluster), (2, cluster), (3, f"{cluster}-other")):
                     node = mdns(bytes([number]) * 32, 7000 + number, name)
                     nursery.start_soon(node.run, functools.partial(note, number))
+                over_udp = MdnsDiscovery(b"\4" * 32, 7004, cluster, hosts=["127.0.0.1"], over="udp")
+                nursery.start_soon(over_udp.run, functools.partial(note, 4))
 
     trio.run(main)
     assert set(found) == {(1, "127.0.0.1:7002", THEIRS), (2, "127.0.0.1:7001", OURS)}

@@ -1,10 +1,16 @@
-"""Network addresses as people write them: ``host:port``, IPv6 hosts in brackets."""
+"""Network addresses as people write them: ``host:port``, IPv6 hosts in brackets.
+
+Whoever is to be dialled may also be named by its node id, in text form: ``node@host:port`` is that
+node at that place and nobody else there, ``node`` alone is that node wherever it is, for transports
+that can find it.
+"""
 
 from __future__ import annotations
 
 import ipaddress
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
+from dinemic_engine import ids
 from dinemic_engine.errors import UsageError
 
 HOST_CHARACTERS_MAX = 255
@@ -35,9 +41,49 @@ def split_untrusted(address: str) -> tuple[str, int]:
     return host, int(digits)
 
 
+class Whereabouts(NamedTuple):
+    """Whom to dial, or where, or both; never neither."""
+
+    node_id: bytes | None
+    place: tuple[str, int] | None
+    """Host and port."""
+
+
+def whereabouts_untrusted(address: str) -> Whereabouts:
+    """What ``host:port``, ``node@host:port`` or ``node`` says.
+
+    Raises:
+        UsageError: none of the three; the message shows the text.
+    """
+    node, at, place = address.rpartition("@")
+    if not at and ":" not in place:
+        node, place = place, ""
+    try:
+        node_id = ids.from_text_untrusted(node) if node or at or not place else None
+    except ValueError:
+        raise UsageError(
+            f"not an address of the form host:port, node@host:port or node: {address[:120]!r}"
+        ) from None
+    return Whereabouts(node_id, split_untrusted(place) if place or at else None)
+
+
 def join(host: str, port: int) -> str:
     """``host:port``, or ``[host]:port`` for IPv6."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def network(address: str) -> str | None:
+    """The /16 (IPv6: /32) of a public address, which one party may hold; None of any other.
+
+    A LAN or a host is one network to begin with, so counting by it says nothing (GOS-5).
+    """
+    try:
+        ip, _ = literal_untrusted(address)
+    except UsageError:
+        return None
+    if not ip.is_global:
+        return None
+    return str(ipaddress.ip_network((ip, 16 if ip.version == 4 else 32), strict=False))
 
 
 def literal_untrusted(address: str) -> tuple[Ip, int]:

@@ -9,7 +9,7 @@ What happens to a connection, from either side, before a byte of ours is parsed:
     lets through: this cluster's nodes                            |   Ed25519: the peer's node id
                                                                   +-- it is not our own
                                                                   +-- it is the one we dialled
-                                                                  +-- it is on the allow list
+                                                                  +-- no list keeps it out
 
 In an open cluster TLS lets everybody through, so none of the five is ever skipped. In TLS 1.3 the
 dialler is done before the other side has judged its certificate: a refused dialler gets a link
@@ -21,12 +21,10 @@ every link is over. `dial` waits until it runs.
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import os
 import socket
 import ssl
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -37,19 +35,14 @@ from dinemic_engine import ids
 from dinemic_engine.errors import TransportError, UsageError
 from dinemic_transport import addresses
 from dinemic_transport.certificates import ALPN, mint_contexts, node_id_untrusted
+from dinemic_transport.door import Door
 from dinemic_transport.link import Link
-from dinemic_transport.tls_link import TcpLink, Wire
+from dinemic_transport.stream_link import StreamLink, hold
+from dinemic_transport.tls_stream import TlsStream, Wire
 
 HANDSHAKE_SECONDS_MAX: Final = 10.0
 DIAL_SECONDS_MAX: Final = 10.0
 """For the name, the connection and `serve` to run; the handshake has its own time."""
-
-HANDSHAKES_PER_HOST_MAX: Final = 8
-HANDSHAKES_MAX: Final = 64
-"""Strangers cost a TLS handshake, about 1 ms of processor: no address gets many at once."""
-
-ACCEPTED_LINKS_MAX: Final = 512
-"""Links others opened: bounds file descriptors and queues where anybody may come in."""
 
 _ACCEPT_PAUSE_SECONDS: Final = 0.1
 _ACCEPT_PAUSE_SECONDS_MAX: Final = 5.0
@@ -61,8 +54,8 @@ class TcpTransport:
     """A `Transport` over TCP and TLS for one node of one cluster.
 
     `listen` is ``host:port``, port 0 for any free one; None listens on every interface, IPv4 and
-    IPv6, on one free port. `allow` narrows the cluster to these node ids, both when accepting
-    and when dialling.
+    IPv6, on one free port. `allow` narrows the cluster to these node ids, and `deny` keeps these
+    out whatever `allow` says, both when accepting and when dialling.
     """
 
     def __init__(
@@ -73,6 +66,7 @@ class TcpTransport:
         cluster: str = "dinemic",
         cluster_key: bytes | None = None,
         allow: frozenset[bytes] | None = None,
+        deny: frozenset[bytes] = frozenset(),
     ) -> None:
         """Mint the certificates; no network yet. With a cluster key this takes some 40 ms.
 
@@ -84,24 +78,32 @@ class TcpTransport:
             raise UsageError(f"a node key's seed is {ids.ID_BYTES} bytes, not {len(node_seed)}")
         node_key = Ed25519PrivateKey.from_private_bytes(node_seed)
         self.node_id: Final = node_key.public_key().public_bytes_raw()
-        self.refused = 0
-        """Connections from outside that became no link."""
         self._listen = None if listen is None else addresses.split_untrusted(listen)
-        self._allow = allow
+        self._door = Door(self.node_id, allow=allow, deny=deny)
         self._contexts = mint_contexts(node_key, cluster, cluster_key)
         self._nursery: trio.Nursery | None = None
         self._serving = trio.Event()
-        self._links: set[TcpLink] = set()
-        self._accepted_links = 0
-        self._handshakes: Counter[str] = Counter()
+        self._links: set[StreamLink] = set()
+
+    @property
+    def refused(self) -> int:
+        """Connections from outside that became no link."""
+        return self._door.refused
+
+    def check_address_untrusted(self, address: str) -> None:
+        """Return if this is an address that can be dialled without knowing more.
+
+        Raises:
+            UsageError: it is none.
+        """
+        _where_untrusted(address)
 
     async def serve(
         self, handler: Callable[[Link], Awaitable[None]], started: Callable[[list[str]], None]
     ) -> None:
         """Accept links until cancelled; `handler` runs per link and the link closes after it.
 
-        What a handler raises ends its link and nothing else: TransportError is ordinary, any
-        other error is logged.
+        What a handler raises ends its link and nothing else.
 
         Raises:
             TransportError: the address cannot be listened on.
@@ -125,15 +127,19 @@ class TcpTransport:
                 link.abort("the transport stopped")
 
     async def dial(self, address: str, expect: bytes | None = None) -> Link:
-        """Open a link to ``host:port``; with `expect`, only to that node id.
+        """Open a link to ``host:port`` or ``node@host:port``; with `expect`, only to that node id.
 
         Raises:
             TransportError: refused, unreachable, timed out, or somebody else answered.
-            UsageError: this is no address.
+            UsageError: this is no such address.
         """
-        host, port = addresses.split_untrusted(address)
-        if expect is not None:
-            self._check_allowed(expect)  # nobody on the list can answer
+        node_id, (host, port) = _where_untrusted(address)
+        wanted = node_id or expect
+        if wanted is not None:  # whoever answers, it would end so
+            try:
+                self._door.judge(wanted, expect)
+            except TransportError as error:
+                raise TransportError(f"{address}: {error}") from error
         try:
             with trio.fail_after(DIAL_SECONDS_MAX):
                 await self._serving.wait()
@@ -142,7 +148,7 @@ class TcpTransport:
             raise TransportError(f"{address}: no answer in {DIAL_SECONDS_MAX:.0f} s") from error
         except (OSError, ValueError) as error:  # ValueError: a name that no resolver takes
             raise TransportError(f"{address}: {_why_no_connection(error)}") from error
-        link = await self._shake_hands(tcp, address, dialled=True, expect=expect)
+        link = await self._shake_hands(tcp, address, dialled=True, expect=wanted)
         if self._nursery is None:
             link.abort("the transport stopped")
             raise TransportError(f"{address}: the transport stopped")
@@ -190,12 +196,10 @@ class TcpTransport:
             except OSError:  # gone already
                 tcp.socket.close()
                 continue
-            host = _counted_as(remote[0])
-            if self._is_full(host):
+            if (host := self._door.knock(remote[0])) is None:
                 tcp.socket.close()
-                self._refuse(_address_of(remote), "too many at once")
+                self._door.refuse(_address_of(remote), "too many at once")
                 continue
-            self._handshakes[host] += 1
             nursery.start_soon(self._welcome, tcp, _address_of(remote), host, handler)
 
     async def _welcome(
@@ -209,30 +213,19 @@ class TcpTransport:
         try:
             link = await self._shake_hands(tcp, address, dialled=False, expect=None)
         except TransportError as error:
-            self._refuse(address, str(error).removeprefix(f"{address}: "))
+            self._door.refuse(address, str(error).removeprefix(f"{address}: "))
             return
         finally:
-            self._handshakes[host] -= 1
-            if not self._handshakes[host]:
-                del self._handshakes[host]
-        self._accepted_links += 1
+            self._door.shaken(host)
+        self._door.entered(host)
         try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(link.write_until_closed)
-                try:
-                    await handler(link)
-                finally:
-                    await link.close()
-        except* TransportError as group:
-            _log.debug("%s: link ended: %s", address, group.exceptions[0])
-        except* Exception:  # noqa: BLE001 - one handler's bug must not end the others' links
-            _log.exception("%s: the link's handler failed", address)
+            await hold(link, handler)
         finally:
-            self._accepted_links -= 1
+            self._door.left(host)
 
     async def _shake_hands(
         self, tcp: trio.SocketStream, address: str, *, dialled: bool, expect: bytes | None
-    ) -> TcpLink:
+    ) -> StreamLink:
         """A link whose writer is not running yet, or TransportError and a closed socket."""
         wire = Wire(tcp)
         context = self._contexts.client if dialled else self._contexts.server
@@ -258,8 +251,8 @@ class TcpTransport:
         except BaseException:
             wire.abort()
             raise
-        link = TcpLink(
-            tls,
+        link = StreamLink(
+            TlsStream(tls, dialled=dialled),
             peer=peer,
             dialled=dialled,
             address=address,
@@ -277,41 +270,20 @@ class TcpTransport:
         if not certificate:
             raise TransportError("the peer showed no certificate")
         peer = node_id_untrusted(certificate)
-        if peer == self.node_id:
-            raise TransportError("this is our own address")
-        if expect is not None and peer != expect:
-            raise TransportError(f"expected node {ids.short(expect)}, {ids.short(peer)} answered")
-        self._check_allowed(peer)
+        self._door.judge(peer, expect)
         return peer
 
-    def _check_allowed(self, peer: bytes) -> None:
-        if self._allow is not None and peer not in self._allow:
-            raise TransportError(f"node {ids.short(peer)} is not on the allow list")
 
-    def _is_full(self, host: str) -> bool:
-        return (
-            self._handshakes[host] >= HANDSHAKES_PER_HOST_MAX
-            or self._handshakes.total() >= HANDSHAKES_MAX
-            or self._accepted_links >= ACCEPTED_LINKS_MAX
-        )
-
-    def _refuse(self, address: str, reason: str) -> None:
-        """Count and log; at INFO for the 1st, 2nd, 4th, 8th ... so that nobody fills our logs."""
-        self.refused += 1
-        level = logging.DEBUG if self.refused & (self.refused - 1) else logging.INFO
-        _log.log(level, "%s: refused: %s (%d so far)", address, reason, self.refused)
+def _where_untrusted(address: str) -> tuple[bytes | None, tuple[str, int]]:
+    """The node id, if one is named, and host and port."""
+    node_id, place = addresses.whereabouts_untrusted(address)
+    if place is None:
+        raise UsageError(f"a node id alone does not say where it is: {address[:120]!r}")
+    return node_id, place
 
 
 def _address_of(socket_name: tuple[str, int] | tuple[str, int, int, int]) -> str:
     return addresses.join(socket_name[0], socket_name[1])
-
-
-def _counted_as(host: str) -> str:
-    """Whom a connection is counted for: the IPv4 address, or the /64 one customer gets in IPv6."""
-    plain = host.partition("%")[0]
-    if ":" not in plain:
-        return plain
-    return str(ipaddress.ip_network((plain, 64), strict=False))
 
 
 def _why_no_connection(error: BaseException) -> str:

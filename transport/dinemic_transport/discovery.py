@@ -19,7 +19,7 @@ import logging
 import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import trio
 
@@ -30,7 +30,8 @@ from dinemic_transport import addresses
 if TYPE_CHECKING:
     import zeroconf
 
-SERVICE: Final = "_dinemic._tcp.local."
+SERVICES: Final = {"tcp": "_dinemic._tcp.local.", "udp": "_dinemic._udp.local."}
+"""By what the transport runs on: nodes of two kinds have nothing to say to each other."""
 
 MDNS_GROUP: Final = ("224.0.0.251", 5353)
 
@@ -92,7 +93,9 @@ class MdnsDiscovery:
         *,
         hosts: Sequence[str] = ("0.0.0.0",),
         interfaces: Sequence[str] | None = None,
+        over: Literal["tcp", "udp"] = "tcp",
     ) -> None:
+        self._service_type = SERVICES[over]
         self._node_id = node_id
         self._port = port
         self._cluster_tag = cluster_tag(cluster)
@@ -171,7 +174,7 @@ class MdnsDiscovery:
             network = zeroconf.Zeroconf(interfaces=self._spoken_on(), use_asyncio=False)
             try:
                 service = self._service()
-                browser = zeroconf.ServiceBrowser(network, SERVICE, handlers=[on_change])
+                browser = zeroconf.ServiceBrowser(network, self._service_type, handlers=[on_change])
                 network.register_service(service, cooperating_responders=True)
                 while not stop.wait(REFRESH_SECONDS):
                     if (now := self._service()).addresses != service.addresses:
@@ -203,8 +206,8 @@ class MdnsDiscovery:
 
         name = ids.to_text(self._node_id)
         return zeroconf.ServiceInfo(
-            SERVICE,
-            f"{name}.{SERVICE}",
+            self._service_type,
+            f"{name}.{self._service_type}",
             port=self._port,
             server=f"{name}.local.",
             parsed_addresses=announced_hosts(self._hosts, self._interfaces, machine_hosts()),

@@ -1,7 +1,8 @@
 """The three things a kind of network must offer; everything above is the same for all of them.
 
-`channel.py` implements them with TCP and mutual TLS 1.3 and `discovery.py` with mDNS. A second
-transport fits behind the same protocols without touching session code (CHAN-4).
+`channel.py` implements them with TCP and mutual TLS 1.3, `iroh_transport.py` (an extra) with QUIC,
+and `discovery.py` with mDNS; sessions know nothing of which it is (CHAN-4). What an address is to
+dial, the transport says: see addresses.py.
 """
 
 from __future__ import annotations
@@ -23,13 +24,14 @@ class Link(Protocol):
 
     @property
     def address(self) -> str:
-        """The remote address for people, ``host:port``."""
+        """The remote address for people: as it was dialled, or ``ip:port``."""
 
     @property
     def remote(self) -> str:
         """The remote IP and port, ``ip:port``: where the link comes from, or was dialled.
 
-        It differs from `address` if that is a name.
+        It differs from `address` if that is a name or says whom it leads to, and is a URL if
+        the peer was reached through a server of that address only.
         """
 
     async def send(self, frame: bytes) -> None:
@@ -78,7 +80,7 @@ class Transport(Protocol):
         """
 
     async def dial(self, address: str, expect: bytes | None = None) -> Link:
-        """Open a link to ``host:port``; with `expect`, only to that node id.
+        """Open a link to an address; with `expect`, only to that node id.
 
         Waits until `serve` runs. The caller closes the link. A peer that refuses us may say so
         only at the first `recv`.

@@ -1,29 +1,30 @@
-"""One link: frames over one TLS 1.3 stream, after the handshake.
+"""One link: frames over one stream of bytes between two nodes that have proven themselves.
 
-Sending and writing are apart (CHAN-4). `send` and `offer` put frames into a queue bounded by
-bytes; one writer task empties it in TLS-record-sized pieces::
+Every transport brings a `Stream`; the link over it is the same for all. Sending and writing are
+apart (CHAN-4): `send` and `offer` put frames into a queue bounded by bytes, and one writer task
+empties it in pieces::
 
-    send, offer --> queue (4 MiB) --> write_until_closed --> TLS --> socket
-                                                  recv <---- TLS <---- socket
+    send, offer --> queue (4 MiB) --> write_until_closed --> Stream.write
+                                                  recv <---- Stream.read
 
 so a receive loop that offers never waits for a slow peer, and a peer that takes no bytes for 20 s
-loses its link and delays nobody else. The transport runs the writer; see channel.py.
+loses its link and delays nobody else. The transport runs the writer.
 
 A link ends once, for one reason, kept in `_ended` and told to everybody who asks afterwards.
 """
 
 from __future__ import annotations
 
-import contextlib
-import ssl
+import logging
 from collections import deque
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol
 
 import trio
 
 from dinemic_engine.errors import TransportError
 from dinemic_transport.frames import FrameDecoder, encode_frame
+from dinemic_transport.link import Link
 
 QUEUE_BYTES_MAX: Final = 4 << 20
 """Frames waiting for the peer to take them: 64 of the largest, or some 10,000 small events."""
@@ -32,76 +33,55 @@ WRITE_SECONDS_MAX: Final = 20.0
 """For one piece of 16 KiB: below 1 KiB/s a link is worth less than a new one."""
 
 CLOSE_SECONDS_MAX: Final = 0.5
-"""For what is queued to leave and the goodbye of TLS to follow, when closing in order."""
+"""For what is queued to leave and the goodbye to follow, when closing in order."""
 
 _WRITE_BYTES: Final = 16 << 10
 """The size of a TLS record."""
 
-_READ_BYTES: Final = 64 << 10
-
 _CLOSED: Final = "the link is closed"
 
-
-class _NoMoreReads(Exception):
-    """The wire is not to be read any more; see `Wire.quiet`."""
+_log = logging.getLogger(__name__)
 
 
-class Wire(trio.abc.Stream):
-    """A TCP stream as `trio.SSLStream` gets to see it, with two changes in how it fails.
+class Stream(Protocol):
+    """An encrypted, reliable, two-way stream of bytes to one peer. One task reads, one writes."""
 
-    A failed write is noted in `write_error`, not raised: it would make the SSLStream unusable
-    for reading too, and lose what the peer said before it closed. With `quiet` set a read raises
-    at once, so that what is decrypted already can be taken out without waiting for more.
-    """
+    async def read(self) -> bytes | bytearray:
+        """Some bytes; b"" when the peer has ended in order. Cancelled: nothing is lost.
 
-    def __init__(self, tcp: trio.SocketStream) -> None:
-        self.write_error: Exception | None = None
-        self.quiet = False
-        self._tcp = tcp
+        Raises:
+            TransportError: it broke; the text says why.
+        """
 
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """Write, or note why that failed."""
-        try:
-            await self._tcp.send_all(data)
-        except trio.BrokenResourceError as error:
-            self.write_error = error
+    async def write(self, data: bytes | bytearray) -> None:
+        """Hand over all of `data`, waiting while the peer takes none. Cancelled: it is broken.
 
-    async def wait_send_all_might_not_block(self) -> None:
-        """As trio has it."""
-        await self._tcp.wait_send_all_might_not_block()
+        Raises:
+            TransportError: it broke, at least in this direction; the text says why.
+        """
 
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """Read some bytes; b"" at the end."""
-        if self.quiet:
-            raise _NoMoreReads
-        return await self._tcp.receive_some(max_bytes)
+    async def finish(self) -> None:
+        """End in order, when all is written: the peer reads the end. May be cancelled."""
 
     def abort(self) -> None:
-        """Close the socket at once and wake whoever waits on it. Idempotent."""
-        self._tcp.socket.close()
-
-    async def aclose(self) -> None:
-        """As `abort`, and a checkpoint."""
-        self.abort()
-        await trio.lowlevel.checkpoint()
+        """Close both directions at once and wake who waits on them. Idempotent."""
 
 
-class TcpLink:
-    """A `Link` over TCP and TLS. Made by `TcpTransport` only, which also runs its writer."""
+class StreamLink:
+    """A `Link` over a stream. Made by a transport only, which also runs its writer."""
 
     def __init__(
         self,
-        tls: trio.SSLStream[Wire],
+        stream: Stream,
         *,
         peer: bytes,
         dialled: bool,
         address: str,
         remote: str,
-        ended: Callable[[TcpLink], None],
+        ended: Callable[[StreamLink], None],
     ) -> None:
         """Take over a stream whose handshake is done; `ended` is called once, at the end."""
-        self._tls = tls
-        self._wire = tls.transport_stream
+        self._stream = stream
         self._peer = peer
         self._dialled = dialled
         self._address = address
@@ -111,7 +91,6 @@ class TcpLink:
         self._gone = trio.Event()
         self._decoder = FrameDecoder()
         self._receiving = False
-        self._heard = False
         self._peer_closed = False
         self._queue: deque[bytes] = deque()
         self._queued_bytes = 0
@@ -132,7 +111,7 @@ class TcpLink:
 
     @property
     def address(self) -> str:
-        """The remote ``host:port``, as it was dialled."""
+        """The remote address, as it was dialled."""
         return self._address
 
     @property
@@ -180,29 +159,25 @@ class TcpLink:
             await trio.lowlevel.checkpoint()
             while not self._over():
                 if (frame := self._decoder.next_frame()) is not None:
-                    self._heard = True
                     return frame
                 if self._peer_closed:
                     return None
-                data = await self._tls.receive_some(_READ_BYTES)
+                data = await self._stream.read()
                 if data:
                     self._decoder.feed_untrusted(data)
                 elif self._decoder.unfinished:
                     raise TransportError("the peer closed in the middle of a frame")
                 else:
                     self._peer_closed = True
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            self.abort(self._why_no_read(error))
-            raise self._error() from error
         except TransportError as error:
-            self.abort(str(error))
+            self.abort(_CLOSED if self._closing else str(error))
             raise self._error() from error
         finally:
             self._receiving = False
         raise self._error()
 
     async def close(self) -> None:
-        """Let the queue and TLS's goodbye leave, half a second at most, and close. Idempotent.
+        """Let the queue and the goodbye leave, half a second at most, and close. Idempotent.
 
         Cancelled: closed all the same, at once.
         """
@@ -216,7 +191,7 @@ class TcpLink:
             with trio.move_on_after(CLOSE_SECONDS_MAX):
                 await self._written.wait()
                 if self._ended is None:
-                    await self._say_goodbye()
+                    await self._stream.finish()
         finally:
             self.abort(_CLOSED)
 
@@ -225,7 +200,7 @@ class TcpLink:
         if self._ended is not None:
             return
         self._ended = reason
-        self._wire.abort()
+        self._stream.abort()
         self._queue.clear()
         self._queued_bytes = 0
         self._work.unpark_all()
@@ -254,43 +229,25 @@ class TcpLink:
         for start in range(0, len(batch), _WRITE_BYTES):
             with trio.move_on_after(WRITE_SECONDS_MAX) as scope:
                 try:
-                    await self._tls.send_all(batch[start : start + _WRITE_BYTES])
-                except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-                    self.abort(f"writing failed: {error.__cause__ or error}")
+                    await self._stream.write(batch[start : start + _WRITE_BYTES])
+                except TransportError as error:
+                    await self._outlive(f"writing failed: {error}")
                     return
             if scope.cancelled_caught:
                 self.abort(f"the peer took no bytes for {WRITE_SECONDS_MAX:.0f} s")
-                return
-            if self._wire.write_error is not None:
-                await self._outlive_write_error()
                 return
         if self._ended is None:
             self._queued_bytes -= len(batch)  # counted until it left: the bound is a bound
             self._room.unpark_all()
 
-    async def _outlive_write_error(self) -> None:
+    async def _outlive(self, reason: str) -> None:
         """Nothing more can be written, but a receiver may still be reading the peer's last words.
 
         It meets the end of the stream by itself: a connection that refuses writes is dead.
         """
-        error = self._wire.write_error
-        reason = f"writing failed: {getattr(error, '__cause__', None) or error}"
         with trio.move_on_after(CLOSE_SECONDS_MAX):
             await self._gone.wait()
         self.abort(reason)
-
-    async def _say_goodbye(self) -> None:
-        """Send close_notify and close.
-
-        OpenSSL refuses to send it while it holds data that nobody has read, and the peer would
-        take our close for a break; so that data is read first and dropped.
-        """
-        self._wire.quiet = True
-        with contextlib.suppress(_NoMoreReads, trio.BusyResourceError, trio.BrokenResourceError):
-            while await self._tls.receive_some(_READ_BYTES):
-                pass
-        with contextlib.suppress(trio.ClosedResourceError):
-            await self._tls.aclose()
 
     def _has_room(self, data: bytes) -> bool:
         return self._queued_bytes + len(data) <= QUEUE_BYTES_MAX
@@ -306,12 +263,21 @@ class TcpLink:
     def _error(self) -> TransportError:
         return TransportError(f"{self._address}: {self._ended or _CLOSED}")
 
-    def _why_no_read(self, error: Exception) -> str:
-        if self._closing:
-            return _CLOSED
-        if self._dialled and not self._heard:
-            # In TLS 1.3 the dialler is done before the other side has judged its certificate.
-            return "the peer closed without a word: it may have refused us"
-        if isinstance(error.__cause__, ssl.SSLError) and error.__cause__.reason:
-            return f"the connection broke ({error.__cause__.reason})"
-        return f"the connection broke ({error.__cause__ or 'closed by the peer'})"
+
+async def hold(link: StreamLink, handler: Callable[[Link], Awaitable[None]]) -> None:
+    """Run writer and handler of an accepted link until the handler returns; then close it.
+
+    What the handler raises ends this link and no other: TransportError is ordinary, any other
+    error is logged.
+    """
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(link.write_until_closed)
+            try:
+                await handler(link)
+            finally:
+                await link.close()
+    except* TransportError as group:
+        _log.debug("%s: link ended: %s", link.address, group.exceptions[0])
+    except* Exception:  # noqa: BLE001 - one handler's bug must not end the others' links
+        _log.exception("%s: the link's handler failed", link.address)
