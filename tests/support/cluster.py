@@ -10,10 +10,11 @@ from typing import Any
 import trio
 from trio.testing import MockClock
 
+from dinemic.testing.network import MemoryNetwork
 from dinemic_transport.link import Discovery
-from dinemic_transport.runner import Offload, Runner
+from dinemic_transport.runner import Runner
+from dinemic_transport.turns import Offload
 from support.dict_replica import DictReplica, identify
-from support.memory_link import MemoryNetwork
 
 CLUSTER = "tests"
 
@@ -55,6 +56,7 @@ class Host:
         self.discoveries: list[Discovery] = []
         self.exchange = True
         self.offload: Offload = inline
+        self.now_us: Callable[[], int] = lambda: 0  # it does not say
         self.runner: Runner
         self._network = network
         self._number = number
@@ -72,6 +74,7 @@ class Host:
             exchange=self.exchange,
             offload=self.offload,
             identify=identify,
+            now_us=self.now_us,
         )
         self.replica.announce = self.runner.announce
         await nursery.start(self._run)

@@ -84,13 +84,14 @@ class Node(Generic[Small]):
             now=self.now,
             rand=lambda: 0.5,
             identify=self._identify,
-            quiet=self.gossip.quiet,
+            heard=self.gossip.heard,
         )
         self.gossip.add(session)
         return session
 
     def step(self) -> bool:
         """Do one thing that can be done now; False if there is none."""
+        self.gossip.tick(self.now)
         refresh = self.gossip.take_due(self.now)
         if refresh is not None:
             self.gossip.refreshed(refresh, summarise(self.replica, refresh.models), self.now)
@@ -99,7 +100,7 @@ class Node(Generic[Small]):
         if job is not None:
             self.session.completed(job, job.run(self.replica), self.now)
             return True
-        message = self.session.next_message(self.now)
+        message = self.session.next_message()
         if message is not None:
             frame = encode(message)
             self.sent.append(message)
@@ -168,6 +169,6 @@ class Pair(Generic[Small, Large]):
 def drain(session: Session, now: float = 0.0) -> list[Message]:
     """Everything a session has to say."""
     said: list[Message] = []
-    while (message := session.next_message(now)) is not None:
+    while (message := session.next_message()) is not None:
         said.append(message)
     return said

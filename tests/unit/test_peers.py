@@ -3,6 +3,7 @@
 import pytest
 
 from dinemic_transport.peers import (
+    ACTIVE,
     ADDRESSES_MAX,
     BACKOFF_SECONDS,
     BAN_SECONDS,
@@ -12,23 +13,27 @@ from dinemic_transport.peers import (
     CLAIM_DIALS_MAX,
     CLAIM_FAILURES_MAX,
     CLAIMS_PER_PEER_MAX,
+    FEW,
     FOUND_AGAIN_SECONDS,
-    LINKS_WANTED,
+    PER_NETWORK,
+    RESTING_MAX,
+    RESTING_SECONDS,
     STEADY_SECONDS,
     TOLD_FAILURES_MAX,
     YIELD_SECONDS,
     Dial,
     Peers,
-    Score,
 )
+from dinemic_transport.score import Score
 
 ME = b"m" * 32
 BELOW = b"a" * 32
 ABOVE = b"z" * 32
 
 
-def book(rand: float = 0.5) -> Peers:
-    return Peers(ME, lambda: rand)
+def book(rand: float = 0.5, active: int = 10_000) -> Peers:
+    """An address book that has never links enough, unless it is told so."""
+    return Peers(ME, lambda: rand, active)
 
 
 def fail(peers: Peers, address: str, now: float) -> None:
@@ -342,15 +347,83 @@ def test_all_claims_together_have_a_budget_of_dials_a_second() -> None:
 
 
 def test_with_links_enough_claims_are_kept_and_tried_when_links_are_missing() -> None:
-    peers = book()
-    for number in range(LINKS_WANTED):
+    peers = book(active=ACTIVE)
+    for number in range(ACTIVE):
         peers.joined(node(number), 0.0, dialled=False)
     peers.told_untrusted("10.0.0.1:1", ABOVE, OTHER, 0.0)
     peers.found_untrusted("10.0.0.2:1", node(99), 0.0)
-    assert dials(peers, 1e6) == [Dial("10.0.0.2:1", node(99))]
+    peers.given("10.0.0.3:1", 0.0)
+    assert dials(peers, 1e6) == [Dial("10.0.0.3:1", None)]
     assert peers.deadline() == float("inf")
     peers.left(node(0), 1e6)
-    assert dials(peers, 1e6) == [Dial("10.0.0.1:1", ABOVE)]
+    assert len(dials(peers, 1e6)) == 1
+
+
+def test_dials_under_way_count_as_links() -> None:
+    peers = book(active=ACTIVE)
+    for number in range(20):
+        peers.found_untrusted(f"10.0.0.{number}:1", node(number), 0.0)
+    under_way = dials(peers, 0.0)
+    assert len(under_way) == ACTIVE
+    peers.failed(under_way[0].address, 0.0)
+    assert len(dials(peers, 0.0)) == 1
+
+
+def test_a_link_that_shares_no_model_takes_the_place_of_none() -> None:
+    peers = book(active=1)
+    peers.joined(node(1), 0.0, dialled=False)
+    peers.found_untrusted("10.0.0.2:1", node(2), 0.0)
+    assert peers.is_full
+    assert peers.next_dial(0.0) is None
+    peers.is_of_no_use(node(1))
+    assert peers.next_dial(0.0) == Dial("10.0.0.2:1", node(2))
+
+
+def test_a_node_that_had_no_room_is_let_be_for_a_while_unless_links_are_few() -> None:
+    peers = book()
+    for number in range(FEW):
+        peers.joined(node(number), 0.0, dialled=False)
+    peers.found_untrusted("10.0.0.9:1", ABOVE, 0.0)
+    assert peers.has_other(0.0)
+    peers.rest(ABOVE, 0.0)
+    assert not peers.has_other(0.0)
+    assert peers.deadline() == RESTING_SECONDS
+    peers.left(node(0), 1.0)
+    assert peers.next_dial(1.0) == Dial("10.0.0.9:1", ABOVE)
+
+
+def test_of_one_public_network_more_than_two_are_dialled_only_for_want_of_others() -> None:
+    peers = book()
+    for number in range(5):
+        peers.found_untrusted(f"203.0.{number + 114}.1:1", node(number), 0.0)
+    peers.found_untrusted("9.9.9.9:1", node(9), 0.0)
+    for number in range(PER_NETWORK):
+        remote = f"203.0.{number + 114}.1:1"
+        peers.joined(node(number), 0.0, dialled=True, remote=remote)
+    assert not peers.is_crowded(node(0))
+    first, *others = dials(peers, 0.0)
+    assert first == Dial("9.9.9.9:1", node(9))
+    assert len(others) == 3
+    peers.joined(node(2), 0.0, dialled=False, remote="203.0.116.1:1")
+    assert peers.is_crowded(node(0))
+
+
+@pytest.mark.parametrize("place", ["10.1.{}.1:1", "192.168.{}.1:1", "127.0.{}.1:1", "host-{}:1"])
+def test_a_lan_is_one_network_to_begin_with(place: str) -> None:
+    peers = book()
+    for number in range(5):
+        peers.joined(node(number), 0.0, dialled=True, remote=place.format(number))
+    assert not any(peers.is_crowded(node(number)) for number in range(5))
+
+
+def test_resting_nodes_are_bounded_and_those_are_let_go_whose_rest_is_over_first() -> None:
+    peers = book()
+    for number in range(RESTING_MAX + 1):
+        peers.rest(node(number), float(number))
+    peers.found_untrusted("10.0.0.2:1", node(RESTING_MAX), 0.0)
+    assert not peers.has_other(0.0)
+    peers.found_untrusted("10.0.0.1:1", node(0), 0.0)
+    assert peers.has_other(0.0)
 
 
 # -- links --

@@ -6,15 +6,16 @@ from typing import Any
 import pytest
 import trio
 
+from dinemic.testing.network import MemoryNetwork
 from dinemic_engine.errors import StoreError, UsageError
+from dinemic_engine.ids import from_text_untrusted
+from dinemic_transport.liveness import HELLO_SECONDS, SILENCE_SECONDS
 from dinemic_transport.messages import Bye, Events, Hello, cluster_hash
 from dinemic_transport.peers import BACKOFF_SECONDS, BAN_SECONDS
-from dinemic_transport.runner import ANNOUNCED_EVENTS_MAX, CLOSE_SECONDS, Runner
-from dinemic_transport.session import HELLO_SECONDS, SILENCE_SECONDS
+from dinemic_transport.runner import ANNOUNCED_EVENTS_MAX, CLOSE_SECONDS, GATHER_SECONDS, Runner
 from dinemic_transport.wire import decode_untrusted, encode
 from support.cluster import CLUSTER, Host, cluster, inline, run, until
 from support.dict_replica import BAD_BYTES, MODEL, DictReplica, made_event, made_events
-from support.memory_link import MemoryNetwork
 
 
 async def all_synced(hosts: list[Host], events: int, seconds: float = 60.0) -> None:
@@ -88,6 +89,24 @@ def test_a_catch_up_goes_on_through_a_chain_and_is_not_pushed_to_who_has_it() ->
             await all_synced(hosts, 3000)
             came = sum(len(batch) for _, batch in hosts[2].replica.ingested)
             assert came == 3000
+
+    run(main)
+
+
+def test_the_first_of_many_news_leaves_at_once_and_the_rest_gathered() -> None:
+    async def main() -> None:
+        async with cluster([], [], delay=0.0) as (_, hosts):
+            await all_synced(hosts, 0)
+            one, other = (host.replica for host in hosts)
+            begin = trio.current_time()
+            for number in range(500):
+                one.author([made_event(1000 + number)])
+                await trio.sleep(0.0001)
+                if not number:
+                    assert len(other.ids) == 1
+            await all_synced(hosts, 500)
+            took = trio.current_time() - begin
+            assert len(other.ingested) <= 2 + took / GATHER_SECONDS
 
     run(main)
 
@@ -198,7 +217,7 @@ def test_nodes_that_discover_each_other_end_with_one_link_dialled_by_the_smaller
             for host in hosts:
                 for peer in host.runner.status().peers:
                     assert peer.state == "open"
-                    assert peer.dialled == (host.node_id < peer.node_id)
+                    assert peer.dialled == (host.node_id < from_text_untrusted(peer.node_id))
             nursery.cancel_scope.cancel()
 
     run(main)

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +19,16 @@ from dinemic_engine.ops import SUITE_X25519, Create, Policy
 from support.dict_replica import DictReplica, read_signed
 
 KEY = b"a cluster key of some length"
+
+
+def test_a_transport_whose_package_is_missing_is_a_usage_error_that_names_the_extra(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for module in [name for name in sys.modules if name.startswith("dinemic_transport.iroh_")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "iroh", None)
+    with pytest.raises(UsageError, match=r"dinemic\[iroh\]"):
+        Network(DictReplica(), bytes(32), transport="iroh")
 
 
 def signed_events(count: int, start: int = 1) -> list[bytes]:

@@ -3,6 +3,8 @@
 import pytest
 
 from dinemic_engine.limits import FRAME_BYTES_MAX, WANT_IDS_MAX
+from dinemic_transport.catchup import OUT_MAX
+from dinemic_transport.liveness import PING_SECONDS, PROBE_SECONDS
 from dinemic_transport.messages import (
     Ask,
     Bye,
@@ -18,11 +20,12 @@ from dinemic_transport.messages import (
     Want,
 )
 from dinemic_transport.queues import NEWS_BYTES_MAX
+from dinemic_transport.rechecks import RECHECK_SECONDS
 from dinemic_transport.rows import GRACE_SECONDS, RETRY_SECONDS
-from dinemic_transport.session import PING_SECONDS, PROBE_SECONDS, RECHECK_SECONDS, State
+from dinemic_transport.states import State
 from dinemic_transport.wire import encode
 from support.dict_replica import MODEL, DictReplica, identify, made_event, made_events
-from support.session_pair import Pair
+from support.session_pair import CLUSTER, Pair, make_session
 
 
 def kinds(messages: list[Message]) -> list[str]:
@@ -64,7 +67,7 @@ def test_everything_missing_is_exchanged_in_frames_and_in_ascending_order(
     assert all(len(want.ids) <= WANT_IDS_MAX for want in wants)
 
 
-def test_at_most_one_request_is_out_at_a_time() -> None:
+def test_at_most_two_requests_are_out_at_a_time() -> None:
     pair = Pair(DictReplica(made_events(3000, filler=b"a")), DictReplica(made_events(3000)))
     out = 0
     while pair.run(5, steps=1):
@@ -79,7 +82,25 @@ def test_at_most_one_request_is_out_at_a_time() -> None:
         if pair.synced:
             break
     assert pair.equal
-    assert out == 1
+    assert out == OUT_MAX == 2
+
+
+def test_requests_of_the_peer_have_their_turn_while_its_events_keep_coming() -> None:
+    session = make_session()
+    replica = DictReplica()
+    session.refresh([], frozenset(), 0.0)
+    session.receive_untrusted(Hello(CLUSTER, ("*",), ()), 0.0)
+    for ticket in (1, 2):
+        for raw in made_events(2):
+            session.receive_untrusted(Events(-ticket, MODEL, (raw,)), 0.0)
+        session.receive_untrusted(Want(ticket, MODEL, (bytes(32),)), 0.0)
+    done: list[str] = []
+    while (job := session.next_job(0.0)) is not None:
+        done.append(type(job).__name__)
+        session.completed(job, job.run(replica), 0.0)
+
+    assert done[:4] == ["ServeJob", "IngestJob"] * 2
+    assert set(done[4:]) <= {"IngestJob"}
 
 
 def test_a_session_that_was_cut_anywhere_goes_on_from_hello_without_asking_twice() -> None:
@@ -101,7 +122,7 @@ def test_a_node_that_restarts_in_the_middle_keeps_what_it_has_and_gets_the_rest(
     large = DictReplica(made_events(5000))
     small = DictReplica()
     pair = Pair(small, large)
-    pair.run(5, steps=60)
+    pair.run(5, steps=30)
     assert 0 < len(small.ids) < 5000
     kept = [raw for found in small.events(sorted(small.ids)) if found for raw in (found[1],)]
     again = DictReplica(kept)
@@ -315,7 +336,7 @@ def test_offers_are_acknowledged_with_what_was_new() -> None:
 def test_events_that_came_by_catch_up_are_quiet_and_pushed_to_nobody() -> None:
     pair = Pair(DictReplica(made_events(30)), DictReplica())
     pair.run(1)
-    assert all(identify(raw) in pair.large.gossip.quiet for raw in made_events(30))
+    assert all(identify(raw) in pair.large.gossip.heard.quiet for raw in made_events(30))
 
 
 def test_what_a_peer_tells_of_nodes_can_be_taken_once() -> None:

@@ -7,7 +7,8 @@ Each use is paid for with `seconds` of time, and time may be owed for `burst` us
     paid   |----|----|----|----|              the fifth when the first is paid for
                 now ->         ^ paid until
 
-Invariant: in any stretch of t seconds it is used at most `burst` + t / `seconds` times.
+Invariant: in any stretch of t seconds it is taken at most `burst` + t / `seconds` times. What is
+spent without asking may overdraw it, and is paid for before anything is taken again.
 """
 
 from __future__ import annotations
@@ -32,5 +33,13 @@ class Budget:
         """Use it once; False, and nothing is used, if it is exhausted."""
         if now < self.ready_at:
             return False
-        self._paid_until = max(self._paid_until, now) + self._seconds
+        self.spend(1, now)
         return True
+
+    def spend(self, count: float, now: float) -> None:
+        """Use it so often, exhausted or not."""
+        self._paid_until = max(self._paid_until, now) + count * self._seconds
+
+    def give_back(self, count: float) -> None:
+        """Undo so many uses: they turned out to cost nothing."""
+        self._paid_until -= count * self._seconds

@@ -8,63 +8,90 @@
                                          offer: Events ... Got
 
 Each turn asks one question, then moves what the answer settled: first the events we lack, in
-windows of `WANT_IDS_MAX`, then those the peer lacks, in batches of about `BATCH_BYTES`. One
-request is out at a time and the next leaves when the last is judged, so neither side ever has more
-than one window of the other's events to hold, and a slow one is not overrun.
+windows of up to `WANT_IDS_MAX`, then those the peer lacks, in batches of about `BATCH_BYTES`. Two
+of them are out at a time, so one is on its way while the one before is judged::
+
+    we      Want 1, Want 2   judge 1 ======= Want 3   judge 2 ======= Want 4   judge 3 ...
+    peer    serve 1 serve 2                  serve 3                  serve 4
+
+and neither side ever has more than two windows of the other's events to hold. A window that came
+short (its events are large) makes the next ones as small as what it brought, so what is asked for
+beyond a gap, and has to wait for its parents, stays little.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from typing import Final
 
 from dinemic_engine.errors import TransportError
 from dinemic_engine.limits import WANT_IDS_MAX
+from dinemic_engine.listing import Lister
 from dinemic_engine.reconcile import Gap, Reconciler, Segment, Settled
 from dinemic_transport.jobs import AskJob, Job, LearnJob, Loaded, OfferJob
 from dinemic_transport.messages import Answer, Ask, Want
 from dinemic_transport.replica import Ingested
 
+OUT_MAX: Final = 2
+"""Windows, and offers, that are out at once: more would only wait for the node that judges."""
+
+_WINDOW_IDS_MIN: Final = 4
+"""Few enough when events are of the largest size, enough when a peer names what it lacks."""
+
 
 class Catchup:
     """The state of one catch-up. `advance` says what comes next until `done`."""
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, *, listed: bool = False) -> None:
         self.model = model
+        self.listed = listed
+        """Sets are compared by lists, for their sums agree and they are not equal (listing.py)."""
         self.moved = 0
         """Events admitted on either side so far: whether it was worth it."""
         self.done = False
         self._exchanged = False
         self._all_known = True
-        self._reconciler = Reconciler()
+        self._reconciler = Lister() if listed else Reconciler()
         self._busy = False
         """A job runs, or an answer of the peer is awaited."""
         self._asked = False
         self._need: deque[bytes] = deque()
         self._have: deque[Gap] = deque()
         self._ticket = 0
-        self._window: Window | None = None
-        self._offered = 0
-        """Events that are with the peer to be judged."""
+        self._windows: dict[int, Window] = {}
+        """Those that are out, by ticket."""
+        self._window_ids = WANT_IDS_MAX
+        self._offers: dict[int, int] = {}
+        """How many events are with the peer to be judged, by ticket."""
 
     def advance(self) -> Job | Want | None:
         """The next job to run or message to send; None while waiting, and when done."""
         if self._busy or self.done:
             return None
-        if self._need:
-            self._busy = True
-            self._ticket += 1
-            count = min(WANT_IDS_MAX, len(self._need))
-            self._window = Window(self._need.popleft() for _ in range(count))
-            return Want(self._ticket, self.model, tuple(self._window.ids))
-        if self._have:
+        if (window := self.want()) is not None:
+            return window
+        if self._windows:
+            return None
+        if self._have and len(self._offers) < OUT_MAX:
             self._busy = True
             return OfferJob(self.model, self._have.popleft())
+        if self._offers:
+            return None
         if not self._reconciler.done:
             self._busy = True
             return AskJob(self.model, self._reconciler)
         self.done = True
         return None
+
+    def want(self) -> Want | None:
+        """The next window to ask for, if one may be out besides those that are."""
+        if not self._need or len(self._windows) >= OUT_MAX:
+            return None
+        self._ticket += 1
+        count = min(self._window_ids, len(self._need))
+        window = self._windows[self._ticket] = Window(self._need.popleft() for _ in range(count))
+        return Want(self._ticket, self.model, tuple(window.ids))
 
     def asked(self, question: tuple[Segment, ...]) -> Ask | None:
         """`AskJob` is done: the message to send, if there is a question."""
@@ -73,7 +100,7 @@ class Catchup:
             self._settled(self._reconciler.settle())
             return None
         self._asked = True
-        return Ask(self.model, question)
+        return Ask(self.model, question, listed=self.listed)
 
     def answered_untrusted(self, answer: Answer) -> Job:
         """The peer has answered: the job that learns from it.
@@ -81,7 +108,8 @@ class Catchup:
         Raises:
             TransportError: nothing was asked.
         """
-        if not self._asked or (answer.model, answer.effective) != (self.model, False):
+        kind = answer.model, answer.effective, answer.listed
+        if not self._asked or kind != (self.model, False, self.listed):
             raise TransportError("an answer to nothing asked")
         self._asked = False
         return LearnJob(self.model, self._reconciler, answer.segments)
@@ -93,13 +121,13 @@ class Catchup:
 
     def offer(self, loaded: Loaded) -> int | None:
         """`OfferJob` is done: the ticket to send the events under, if there are any."""
+        self._busy = False
         if loaded.rest is not None:
             self._have.appendleft(loaded.rest)
         if not loaded.events:
-            self._busy = False
             return None
         self._ticket += 1
-        self._offered = len(loaded.events)
+        self._offers[self._ticket] = len(loaded.events)
         return self._ticket
 
     def got_untrusted(self, ticket: int, admitted: int, known: int) -> None:
@@ -108,10 +136,10 @@ class Catchup:
         Raises:
             TransportError: nothing was offered under that ticket.
         """
-        if not self._offered or ticket != self._ticket:
+        offered = self._offers.pop(ticket, None)
+        if offered is None:
             raise TransportError("an acknowledgement of nothing offered")
-        self._exchange(self._offered, admitted, known)
-        self._offered, self._busy = 0, False
+        self._exchange(offered, admitted, known)
 
     def window_untrusted(self, ticket: int, model: str) -> Window:
         """The window that is out, for events that came under `ticket`.
@@ -119,26 +147,29 @@ class Catchup:
         Raises:
             TransportError: no such window is, or its last events have come.
         """
-        window = self._window
-        if window is None or window.last_arrived or (ticket, model) != (self._ticket, self.model):
+        window = self._windows.get(ticket)
+        if window is None or window.last_arrived or model != self.model:
             raise TransportError("events under a ticket that is not out")
         return window
 
     def ingested(self, outcome: Ingested, count: int) -> None:
-        """So many events of the window are judged; more of them may follow."""
+        """So many events of a window are judged; more of them may follow."""
         self._exchange(count, outcome.admitted, outcome.duplicate)
 
-    def fetched(self) -> int:
-        """The window is judged: how many of its ids the peer named and did not deliver.
+    def fetched(self, ticket: int) -> int:
+        """A window is judged: how many of its ids the peer named and did not deliver.
 
         A window may come in instalments, so ids are given up only if it brought nothing.
         """
-        assert self._window is not None, "a window was out"
-        missing, self._window, self._busy = self._window, None, False
-        if not missing.delivered:
-            self._all_known = self._all_known and not missing.ids
-            return len(missing.ids)
-        self._need.extendleft(reversed(missing.ids))
+        window = self._windows.pop(ticket)
+        if not window.delivered:
+            self._all_known = self._all_known and not window.ids
+            return len(window.ids)
+        if window.ids:
+            self._window_ids = max(_WINDOW_IDS_MIN, window.delivered)
+            self._need.extendleft(reversed(window.ids))
+        else:
+            self._window_ids = min(WANT_IDS_MAX, 2 * self._window_ids)
         return 0
 
     @property
@@ -161,8 +192,8 @@ class Window:
 
     def __init__(self, ids: Iterable[bytes]) -> None:
         self.ids = dict.fromkeys(ids)
-        self.delivered = False
-        """Whether it brought anything."""
+        self.delivered = 0
+        """How many it has brought."""
         self.last_arrived = False
         """Whether the peer has sent the last of it; that may still wait to be judged."""
 
@@ -175,4 +206,4 @@ class Window:
         if event_id not in self.ids:
             raise TransportError("an event other than those asked for")
         del self.ids[event_id]
-        self.delivered = True
+        self.delivered += 1

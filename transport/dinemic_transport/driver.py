@@ -1,4 +1,4 @@
-"""What this side asks of the peer, one thing at a time: catch-ups, and comparisons of verdicts.
+"""What this side asks of the peer, one drive at a time: catch-ups, and comparisons of verdicts.
 
 ::
 
@@ -6,6 +6,7 @@
       |                   +----each side knew all of it----+
       +----------same events, judged differently-----------+--> Comparison --> idle
 
+Where sums agree and the sets do not, the catch-up compares lists and not sums (listing.py).
 A catch-up that found both sides to know all that is not equal ends in a comparison of the rows it
 began with (comparison.py). Invariant: while something is under way its deadline is set, and what
 the peer or a job does for it moves the deadline on.
@@ -35,7 +36,7 @@ from dinemic_transport.jobs import (
 )
 from dinemic_transport.messages import Answer, Ask, Confirm, Dispute, Got, Want
 from dinemic_transport.replica import Ingested
-from dinemic_transport.rows import Due, Rows
+from dinemic_transport.rows import Due, Match, Rows
 
 REQUEST_SECONDS: Final = 300.0
 """How long a request may bring nothing: far above what slow listeners of the peer may take."""
@@ -79,10 +80,11 @@ class Driver:
     def start(self, now: float) -> None:
         """Begin with what is due, unless something is under way."""
         due = self._rows.take_due(now) if self._drive is None else None
-        if due is not None and due.judged:
+        if due is not None and due.match is Match.JUDGED:
             self._compare(due, now)
         elif due is not None:
-            self._due, self._drive = due, Catchup(due.mine.model)
+            listed = due.match is Match.HIDDEN
+            self._due, self._drive = due, Catchup(due.mine.model, listed=listed)
             self._progress(now)
             self._count(catchups=1)
 
@@ -101,6 +103,13 @@ class Driver:
                 continue
             return step
         return None
+
+    def want(self, now: float) -> Want | None:
+        """The next window to ask for, if one may be out besides those that are."""
+        want = self._drive.want() if isinstance(self._drive, Catchup) else None
+        if want is not None:
+            self._progress(now)
+        return want
 
     # -- input: a finished job --
 
@@ -129,7 +138,7 @@ class Driver:
             return 0
         drive.ingested(outcome, len(job.events))
         self._progress(now)
-        return drive.fetched() if job.last else 0
+        return drive.fetched(job.ticket) if job.last else 0
 
     # -- input: the peer --
 
@@ -195,6 +204,8 @@ class Driver:
         match drive:
             case Catchup():
                 self._rows.caught_up(drive.model, now, moved=drive.moved > 0)
+                if drive.listed:
+                    self._rows.compared(drive.model, now)
                 if drive.all_known and self._rows.may_compare(drive.model, now):
                     self._compare(due, now)
             case Comparison():

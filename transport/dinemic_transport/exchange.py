@@ -27,12 +27,16 @@ from dinemic_engine.errors import UsageError
 from dinemic_transport.addresses import Ip, join, literal_untrusted, split_untrusted
 from dinemic_transport.budget import Budget
 from dinemic_transport.messages import NEIGHBOURS_PER_MESSAGE_MAX, Neighbour, Peers
-from dinemic_transport.queues import Recent
-from dinemic_transport.session import Session, State
+from dinemic_transport.news import Recent
+from dinemic_transport.session import Session
+from dinemic_transport.states import State
 
 HINTS_MAX: Final = 64
 HINT_SECONDS: Final = 60 / 16
 """Addresses one session may tell us of at once, and how often one more; others are not heard."""
+
+ALONE: Final = 3
+"""A peer that was told of fewer others is not sent away, however many links there are."""
 
 
 class _Place:
@@ -50,6 +54,8 @@ class _Place:
         self.address: str | None = None
         """Where others can dial it; None until it says that it listens."""
         self.said = Recent()
+        self.told = 0
+        """How many nodes it was told of."""
         self.hints = Budget(HINTS_MAX, HINT_SECONDS)
 
     @property
@@ -90,6 +96,11 @@ class Exchange:
         """The session is over. Idempotent."""
         self._places.pop(session, None)
 
+    def may_shed(self, session: Session) -> bool:
+        """Whether the peer has others to turn to: it takes part, and was told of some."""
+        place = self._places[session]
+        return place.address is not None and place.told >= ALONE
+
     def opened(self, session: Session) -> None:
         """The session is open: tell the peer our port, and where some of the others are."""
         known = [told for other in self._places if (told := self._news(other, session))]
@@ -98,16 +109,15 @@ class Exchange:
 
     # -- what is heard --
 
-    def introduce_untrusted(self, session: Session, port: int) -> bool:
-        """The peer says it listens on `port`: tell the others of it, once; whether any was told."""
+    def introduce_untrusted(self, session: Session, port: int) -> None:
+        """The peer says it listens on `port`: tell the others of it, once."""
         place = self._places[session]
         if place.ip is None or port == 0 or place.address is not None:
-            return False
+            return
         place.address = join(str(place.ip), place.port if place.dialled else port)
         to = [(other, told) for other in self._places if (told := self._news(session, other))]
         for other, told in to:
             self._tell(other, [told])
-        return bool(to)
 
     def hints_untrusted(self, session: Session, peers: Peers, now: float) -> list[Neighbour]:
         """Those of the nodes told of that are worth a try."""
@@ -140,6 +150,7 @@ class Exchange:
 
     def _tell(self, session: Session, neighbours: Sequence[Neighbour]) -> None:
         place = self._places[session]
+        place.told += len(neighbours)
         port = self._port_for(place.ip)
         for told in neighbours:
             place.said.add(_key(told.node_id, told.address))

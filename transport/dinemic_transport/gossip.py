@@ -1,10 +1,11 @@
-"""What one node tells all its peers: news at once, rows a little later (GOS-1, GOS-2).
+"""What one node tells all its peers: news at once, rows a little later (GOS-1).
 
 `announce` is the one entrance, for every event this node has admitted, whoever made it::
 
-    admitted --> announce --> news to each session but those known to have it   (at once)
+    admitted --> announce --> to each session: news at once, or its name along a lazy link (news.py)
                      |
                      +------> the model is dirty --settled--> read its row --> to each session
+    named, or a parent of what waits --tick--> asked for, of one session at a time (missing.py)
 
 So an event is passed on once by each node, and only by nodes that admitted it. Events that came by
 a catch-up are not news: whoever else lacks them finds out by the row. A model's row is read once
@@ -19,9 +20,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from dinemic_transport.arrivals import event_id_untrusted
 from dinemic_transport.messages import Row
-from dinemic_transport.queues import Recent
-from dinemic_transport.session import Session, State, event_id_untrusted
+from dinemic_transport.news import Heard
+from dinemic_transport.session import Session
+from dinemic_transport.states import State
 
 SETTLE_SECONDS: Final = 0.05
 SETTLE_SECONDS_MAX: Final = 1.0
@@ -38,8 +41,8 @@ class Gossip:
     """All sessions of one node, and what is to be told to them."""
 
     def __init__(self, identify: Callable[[bytes], bytes] = event_id_untrusted) -> None:
-        self.quiet = Recent()
-        """Ids of events that came by catch-up; every session adds to it."""
+        self.heard = Heard()
+        """For every session of this node."""
         self._identify = identify
         self._sessions: dict[Session, None] = {}
         self._dirty: dict[str, tuple[float, float]] = {}
@@ -57,16 +60,24 @@ class Gossip:
 
     def remove(self, session: Session) -> None:
         """The session is over. Idempotent."""
-        self._sessions.pop(session, None)
+        if session in self._sessions:
+            del self._sessions[session]
+            self.heard.missing.gone(session.peer)
 
     def announce(self, model: str, events: Sequence[bytes], now: float) -> None:
         """Tell of signed events of `model` that this node has just admitted."""
         self._touch(model, now)
-        news = [
-            (event_id, raw) for raw in events if (event_id := self._identify(raw)) not in self.quiet
-        ]
+        heard = self.heard
+        news: list[tuple[bytes, bytes]] = []
+        for raw in events:
+            event_id = self._identify(raw)
+            heard.admitted.add(event_id)
+            heard.missing.admitted(event_id)
+            if event_id not in heard.quiet:
+                news.append((event_id, raw))
+        others = frozenset(event_id for event_id, _ in news if event_id in heard.news)
         for session in self._sessions:
-            session.push(model, news, now)
+            session.push(model, news, now, others=others)
 
     def lost(self, model: str, now: float) -> None:
         """Events of `model` were admitted, and there was no room to announce them."""
@@ -81,10 +92,18 @@ class Gossip:
             session.touch(model, now)
 
     def deadline(self) -> float:
-        """When `take_due` has something to give; a new session may bring it forward."""
+        """When `tick` or `take_due` has something to do; sessions may bring it forward."""
         if any(session.wants_rows for session in self._sessions):
             return -math.inf
-        return min(map(_settled_at, self._dirty.values()), default=math.inf)
+        settled = min(map(_settled_at, self._dirty.values()), default=math.inf)
+        return min(settled, self.heard.missing.deadline())
+
+    def tick(self, now: float) -> None:
+        """Ask for what was named long enough ago, and did not come."""
+        for peer, model, ids in self.heard.missing.take_due(self.heard.news, now):
+            for session in self._sessions:
+                if session.peer == peer:
+                    session.graft(model, ids, now)
 
     def take_due(self, now: float) -> Refresh | None:
         """The rows to read now, for `refreshed`."""

@@ -10,6 +10,13 @@ A *ticket* ties an answer to what it answers, in each direction on its own::
     Events(-3, ...) --------->                     what you lack; say when it is judged
                  <------------ Got(3, admitted, known)
     Events(0, ...) ---------->                     news; no answer
+
+News goes along eager links at once, along lazy ones by name (gossip.py)::
+
+    Have(ids) --------------->                     admitted here; said to whom nothing is pushed
+                 <------------ Graft(ids)          some of it never came: send it, and push again
+    Events(0, ...) ---------->
+                 <------------ Prune()             it comes from elsewhere sooner: name it only
 """
 
 from __future__ import annotations
@@ -20,7 +27,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from dinemic_engine.errors import UsageError
-from dinemic_engine.ids import is_model_name
+from dinemic_engine.ids import ID_BYTES, is_model_name
 from dinemic_engine.limits import EVENT_BYTES_MAX, MODELS_PER_HELLO_MAX
 from dinemic_engine.ranges import Key
 from dinemic_engine.reconcile import Segment
@@ -42,31 +49,34 @@ REASON_CHARACTERS_MAX: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """All events of one model on one side: how many, and their fingerprint on the wire."""
+    """All events of one model on one side: how many, and their fingerprints on the wire."""
 
     model: str
     count: int
     fingerprint: bytes
     effective: bytes
     """The fingerprint of those among them that are effective (VETO-4)."""
+    heads: bytes
+    """That of the heads of their objects (REC-3)."""
 
-    def is_of_same_set(self, other: Row) -> bool:
-        """Whether both stand for the same events, however judged."""
+    def has_same_sum(self, other: Row) -> bool:
+        """Whether both stand for the same events, unless somebody made sums equal for it."""
         return (self.count, self.fingerprint) == (other.count, other.fingerprint)
 
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """``[0, version, cluster, models, rows, more]``: who we are, what we ask for, what we have.
+    """``[0, version, cluster, models, rows, more, now_us]``: who we are, what we ask for and have.
 
     `models` are the subscriptions, ``("*",)`` for all. With `more` the rest of the rows follows in
-    `Summary` messages; a model without a row has no events here.
+    `Summary` messages; a model without a row has no events here. `now_us` is as in `Ping`.
     """
 
     cluster: bytes
     models: tuple[str, ...]
     rows: tuple[Row, ...]
     more: bool = False
+    now_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,20 +89,25 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """``[2, model, segments, effective]``: a reconciler's question, about effective events only?"""
+    """``[2, model, segments, effective, listed]``: a reconciler's question, or a lister's.
+
+    It is about effective events only, or about all.
+    """
 
     model: str
     segments: tuple[Segment, ...]
     effective: bool = False
+    listed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """``[3, model, segments, effective]``: the answer to the last `Ask`, about the same events."""
+    """``[3, model, segments, effective, listed]``: the answer to the last `Ask`, of its kind."""
 
     model: str
     segments: tuple[Segment, ...]
     effective: bool = False
+    listed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,19 +158,31 @@ class Got:
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """``[8]``: the sender is alive and asks whether the other is."""
+    """``[8, now_us]``: the sender is alive and asks whether the other is.
+
+    `now_us` is the sender's clock as this leaves, in microseconds since the epoch (ORD-5); 0 if it
+    does not say.
+    """
+
+    now_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Pong:
-    """``[9]``: the answer to `Ping`."""
+    """``[9, now_us]``: the answer to `Ping`, by the clock of who answers."""
+
+    now_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Bye:
-    """``[10, reason]``: the sender closes now; the reason is for people."""
+    """``[10, reason, full]``: the sender closes now; the reason is for people.
+
+    `full`: only because it has links enough, and the peer was told of others to turn to (GOS-2).
+    """
 
     reason: str
+    full: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +227,27 @@ class Confirm:
     confirmed: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Have:
+    """``[14, model, ids]``: events the sender has admitted and does not push (GOS-1)."""
+
+    model: str
+    ids: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Prune:
+    """``[15]``: what you push is here already: name the events of others with `Have`, no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Graft:
+    """``[16, model, ids]``: send these as news, and push news to me from now on."""
+
+    model: str
+    ids: tuple[bytes, ...]
+
+
 Message: TypeAlias = (
     Hello
     | Summary
@@ -215,6 +263,9 @@ Message: TypeAlias = (
     | Peers
     | Dispute
     | Confirm
+    | Have
+    | Prune
+    | Graft
 )
 
 
@@ -250,5 +301,7 @@ def weight(message: Message) -> int:
             return _LIGHT_BYTES * (1 + len(rows))
         case Peers(neighbours=neighbours):
             return _LIGHT_BYTES * (1 + 2 * len(neighbours))
+        case Have(ids=ids) | Graft(ids=ids):
+            return _LIGHT_BYTES + ID_BYTES * len(ids)
         case _:
             return _LIGHT_BYTES

@@ -1,4 +1,4 @@
-"""Who may be a peer, whom to dial when, and what one peer is worth (CHAN-2, CHAN-5, GOS-4).
+"""Whom to dial when, and which links to keep: the address book of a node (CHAN-2, CHAN-5, GOS-5).
 
 An address is a hint: given by the user, found, or told by a peer. Only a handshake tells who is
 there. An address is dialled when nothing speaks against it::
@@ -11,6 +11,13 @@ Never ourselves, never a node we are linked to or are dialling already, never on
 faults, and after a failure only when its back-off is over: 0.5 s doubling to 60 s, jittered so
 that nodes started together do not meet in step. Two nodes that dial each other at once have two
 links; both ends keep the one dialled by the smaller id, so they keep the same.
+
+Up to `ACTIVE` links a node dials whatever it knows of; then only what the user gave. So small
+networks are a full mesh, larger ones a random graph in which everybody dials until it has `ACTIVE`
+links, and sends peers it did not choose away when it has more than `ACTIVE_MAX` (overlay.py). The
+addresses that are known and not linked to stand by (HyParView: Leitao, Pereira, Rodrigues, DSN
+2007, calls them the passive view). Of a public /16, or an IPv6 /32, more than `PER_NETWORK` are
+linked to only for want of others: such a network may be all one party's.
 
 What a peer tells is a *claim* until a dial of it has led to its node. A liar may tell anything, so
 a claim has a line of its own in the book, which takes nothing from any other line: given, found,
@@ -26,6 +33,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from dinemic_transport import addresses
 from dinemic_transport.budget import Budget
 
 BACKOFF_SECONDS: Final = (0.5, 60.0)
@@ -57,39 +65,14 @@ CLAIM_DIALS_BURST: Final = 64
 CLAIM_DIAL_SECONDS: Final = 1.0
 """All peers' claims together: so many dials at once, then one a second, whoever they are."""
 
-LINKS_WANTED: Final = 32
-"""Up to so many nodes the network is a full mesh; with more links, claims are kept for later."""
+ACTIVE: Final = 6
+"""Links a node makes; a network of one more is a full mesh."""
 
-
-class Score:
-    """How a peer has behaved: admitted events raise it, faults lower it, time forgets both."""
-
-    T0: Final = -50.0
-    """An event whose bytes alone refuse it: nobody honest passes it on."""
-    T1: Final = -20.0
-    """An event its own past refuses."""
-    UNDELIVERED: Final = -10.0
-    """An event named and not delivered."""
-    MAX: Final = 100.0
-    MIN: Final = -100.0
-    HALF_LIFE_SECONDS: Final = 600.0
-
-    def __init__(self, now: float) -> None:
-        self._value = 0.0
-        self._at = now
-
-    def at(self, now: float) -> float:
-        """The score at `now`."""
-        return self._value * math.exp2((self._at - now) / self.HALF_LIFE_SECONDS)
-
-    def reward(self, admitted: int, now: float) -> None:
-        """Events were admitted that nobody else had brought before."""
-        self._value, self._at = min(self.MAX, self.at(now) + admitted), now
-
-    def punish(self, points: float, now: float) -> bool:
-        """Add negative `points`; True when the peer is to be cut."""
-        self._value, self._at = self.at(now) + points, now
-        return self._value < self.MIN
+PER_NETWORK: Final = 2
+RESTING_SECONDS: Final = 600.0
+RESTING_MAX: Final = 1024
+FEW: Final = 3
+"""With fewer links than this a node also dials those that had no room for it."""
 
 
 @dataclass(slots=True)
@@ -115,6 +98,17 @@ class _Address:
 
 
 @dataclass(slots=True)
+class _Link:
+    """A link we hold."""
+
+    dialled: bool
+    since: float
+    network: str | None
+    counts: bool = True
+    """Whether there is a model both ends want; nobody needs it where there is none."""
+
+
+@dataclass(slots=True)
 class _Ban:
     until: float
     times: int
@@ -129,16 +123,22 @@ class Dial:
 
 
 class Peers:
-    """The address book of one node: `me` is its id, `rand()` a number in 0..1."""
+    """The address book of one node: `me` is its id, `rand()` a number in 0..1.
 
-    def __init__(self, me: bytes, rand: Callable[[], float]) -> None:
+    It dials until it has `active` links, and what the user named in any case.
+    """
+
+    def __init__(self, me: bytes, rand: Callable[[], float], active: int = ACTIVE) -> None:
         self._me = me
         self._rand = rand
+        self._active = active
         self._book: dict[tuple[str, bytes | None], _Address] = {}
         """By address, and by node id if a peer told us so."""
         self._claim_dials = Budget(CLAIM_DIALS_BURST, CLAIM_DIAL_SECONDS)
-        self._linked: dict[bytes, tuple[bool, float]] = {}
-        """Node ids we hold a link to: whether we dialled it, and since when."""
+        self._linked: dict[bytes, _Link] = {}
+        """By node id."""
+        self._resting: dict[bytes, float] = {}
+        """Node ids that have links enough, or that we had no room for, until when."""
         self._bans: dict[bytes, _Ban] = {}
 
     def __len__(self) -> int:
@@ -215,13 +215,14 @@ class Peers:
 
     def next_dial(self, now: float) -> Dial | None:
         """An address to dial now, marked as being dialled until `failed` or `reached`."""
-        for due, entry in self._dialable():
-            if due <= now:
-                if entry.is_claim:
-                    self._claim_dials.take(now)
-                entry.dialling = True
-                return Dial(entry.address, None if entry.given else entry.node_id)
-        return None
+        due = [entry for at, entry in self._dialable() if at <= now]
+        if not due:
+            return None
+        entry = min(due, key=lambda entry: (not entry.given, self._is_crowded(entry), self._rand()))
+        if entry.is_claim:
+            self._claim_dials.take(now)
+        entry.dialling = True
+        return Dial(entry.address, None if entry.given else entry.node_id)
 
     def deadline(self) -> float:
         """When `next_dial` may have an address; a change of any kind may bring it forward."""
@@ -233,14 +234,17 @@ class Peers:
         places = {entry.address for entry in dialling}
         busy = {entry.node_id for entry in dialling}
         busy = (busy | self._linked.keys() | {self._me}) - {None}
-        claims_wait = (
-            sum(entry.is_claim for entry in dialling) >= CLAIM_DIALS_MAX
-            or len(self._linked) >= LINKS_WANTED
-        )
+        has_enough = self.active + sum(not entry.given for entry in dialling) >= self._active
+        claims_wait = sum(entry.is_claim for entry in dialling) >= CLAIM_DIALS_MAX
+        has_few = self.active < FEW
         for entry in self._book.values():
             if entry.address in places or entry.node_id in busy:
                 continue
+            if has_enough and not entry.given:
+                continue
             due = max(entry.due, self._banned_until(entry.node_id))
+            if not has_few and entry.node_id is not None:
+                due = max(due, self._resting.get(entry.node_id, -math.inf))
             if not entry.is_claim:
                 yield due, entry
             elif not claims_wait:
@@ -280,24 +284,69 @@ class Peers:
         """Whether we hold a link to that node."""
         return node_id in self._linked
 
+    @property
+    def active(self) -> int:
+        """How many links there are, without those that share no model."""
+        return sum(link.counts for link in self._linked.values())
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there are links enough."""
+        return self.active >= self._active
+
+    def is_given(self, node_id: bytes) -> bool:
+        """Whether an address the user named has led to that node."""
+        return any(entry.given and entry.node_id == node_id for entry in self._book.values())
+
+    def is_crowded(self, node_id: bytes) -> bool:
+        """Whether more nodes of that one's network are linked to than should be."""
+        network = self._linked[node_id].network
+        return network is not None and self._count_of(network) > PER_NETWORK
+
+    def _is_crowded(self, entry: _Address) -> bool:
+        network = addresses.network(entry.address)
+        return network is not None and self._count_of(network) >= PER_NETWORK
+
+    def _count_of(self, network: str) -> int:
+        return sum(link.network == network for link in self._linked.values())
+
     def prefers_new(self, node_id: bytes, *, dialled: bool) -> bool:
         """Whether a new link to a node already linked is the one to keep.
 
         If the two were dialled by different sides, both keep the one dialled by the smaller id. If
         the peer dialled both, it has lost the first. If we did, the first is as good.
         """
-        old_is_ours, _ = self._linked[node_id]
+        old_is_ours = self._linked[node_id].dialled
         if old_is_ours != dialled:
             return dialled == (self._me < node_id)
         return not dialled
 
-    def joined(self, node_id: bytes, now: float, *, dialled: bool) -> None:
-        """We hold a link to `node_id` and keep it."""
-        self._linked[node_id] = dialled, now
+    def joined(self, node_id: bytes, now: float, *, dialled: bool, remote: str = "") -> None:
+        """We hold a link to `node_id`, which is at `remote`, and keep it."""
+        self._linked[node_id] = _Link(dialled, now, addresses.network(remote))
+
+    def is_of_no_use(self, node_id: bytes) -> None:
+        """There is no model that both ends of that link want: it takes no other link's place."""
+        self._linked[node_id].counts = False
+
+    def rest(self, node_id: bytes, now: float) -> None:
+        """One of us has links enough: do not dial that node for a while, if there are others."""
+        if len(self._resting) >= RESTING_MAX:
+            del self._resting[min(self._resting, key=self._resting.__getitem__)]
+        self._resting[node_id] = now + RESTING_SECONDS * (0.5 + self._rand())
+
+    def has_other(self, now: float) -> bool:
+        """Whether some node that is not linked to could be dialled for a change."""
+        return any(
+            entry.node_id is not None
+            and entry.node_id not in self._linked
+            and max(self._banned_until(entry.node_id), self._resting.get(entry.node_id, 0.0)) <= now
+            for entry in self._book.values()
+        )
 
     def left(self, node_id: bytes, now: float) -> None:
         """The link we kept has ended: its addresses may be dialled again soon."""
-        _, since = self._linked.pop(node_id)
+        since = self._linked.pop(node_id).since
         for entry in [entry for entry in self._book.values() if entry.node_id == node_id]:
             if not entry.dialling:
                 if now >= since + STEADY_SECONDS:

@@ -7,7 +7,7 @@ order they were put, and news takes at most `NEWS_BYTES_MAX` of it.
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -15,11 +15,11 @@ from typing import Final
 from dinemic_engine.errors import TransportError
 from dinemic_engine.limits import EVENT_BYTES_MAX
 from dinemic_transport.jobs import IngestJob
-from dinemic_transport.messages import Events, Message, Part, weight
+from dinemic_transport.messages import Events, Have, Message, Part, Pong, weight
 from dinemic_transport.pages import events_messages
 
 INBOX_BYTES_MAX: Final = 8 << 20
-"""More than one window and one offer bring; it bounds what a peer can make us hold."""
+"""What two windows and two offers bring at most; it bounds what a peer can make us hold."""
 
 INBOX_MESSAGES_MAX: Final = 4096
 BATCH_EVENTS: Final = 256
@@ -29,8 +29,6 @@ NEWS_BYTES_MAX: Final = 4 << 20
 
 OUTBOX_BYTES_MAX: Final = 32 << 20
 """Far more than all a peer may ask for at once: beyond it, the peer does not read."""
-
-RECENT_MAX: Final = 8192
 
 
 @dataclass(slots=True)
@@ -46,6 +44,8 @@ class Inbox:
     """The queue between one session and the node."""
 
     def __init__(self) -> None:
+        self.events = 0
+        """How many wait."""
         self._batches: deque[_Batch] = deque()
         self._bytes = 0
         self._parts: list[Part] = []
@@ -57,7 +57,7 @@ class Inbox:
         """Drop everything."""
         self._batches.clear()
         self._parts.clear()
-        self._bytes = 0
+        self._bytes = self.events = 0
 
     def check_whole_untrusted(self) -> None:
         """Raise TransportError if an event is unfinished: nothing may come amid its parts."""
@@ -102,13 +102,23 @@ class Inbox:
         elif events or ticket:
             self._batches.append(_Batch(ticket, model, list(events), last, size))
         self._bytes += size
+        self.events += len(events)
         return True
 
-    def take(self, source: bytes) -> IngestJob:
-        """The oldest batch as a job."""
-        batch = self._batches.popleft()
-        self._bytes -= batch.size
-        return IngestJob(source, batch.ticket, batch.model, tuple(batch.events), batch.last)
+    def take(self, source: bytes, events_max: int) -> IngestJob:
+        """The oldest batch as a job, or so many events of it."""
+        batch = self._batches[0]
+        events = tuple(batch.events[:events_max])
+        whole = len(events) == len(batch.events)
+        if whole:
+            self._batches.popleft()
+        else:
+            del batch.events[:events_max]
+        size = sum(map(len, events))
+        batch.size -= size
+        self._bytes -= size
+        self.events -= len(events)
+        return IngestJob(source, batch.ticket, batch.model, events, whole and batch.last)
 
 
 class Outbox:
@@ -120,8 +130,10 @@ class Outbox:
         self.size = 0
         """About how many bytes wait."""
 
-    def __contains__(self, message: Message) -> bool:
-        return message in self._messages
+    @property
+    def has_pong(self) -> bool:
+        """Whether an answer to a ping waits: one is enough for many."""
+        return any(isinstance(message, Pong) for message in self._messages)
 
     @property
     def is_full(self) -> bool:
@@ -150,6 +162,13 @@ class Outbox:
         self.put_events(0, model, events)
         return True
 
+    def put_names(self, have: Have) -> bool:
+        """Queue names of news; False if there is no room, and nothing was queued."""
+        if self._news_bytes + weight(have) > NEWS_BYTES_MAX:
+            return False
+        self.put(have)
+        return True
+
     def take(self) -> Message | None:
         """The oldest message, or None."""
         if not self._messages:
@@ -160,22 +179,7 @@ class Outbox:
 
     def _weigh(self, message: Message, sign: int) -> None:
         self.size += sign * weight(message)
-        if isinstance(message, Events | Part) and message.ticket == 0:
+        if isinstance(message, Have) or (
+            isinstance(message, Events | Part) and message.ticket == 0
+        ):
             self._news_bytes += sign * weight(message)
-
-
-class Recent:
-    """The last `RECENT_MAX` ids that were added."""
-
-    def __init__(self) -> None:
-        self._ids: OrderedDict[bytes, None] = OrderedDict()
-
-    def __contains__(self, event_id: bytes) -> bool:
-        return event_id in self._ids
-
-    def add(self, event_id: bytes) -> None:
-        """Remember an id, for as long as it is one of the last."""
-        self._ids[event_id] = None
-        self._ids.move_to_end(event_id)
-        if len(self._ids) > RECENT_MAX:
-            self._ids.popitem(last=False)

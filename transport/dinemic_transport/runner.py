@@ -5,7 +5,7 @@
     transport.serve --+--> _hold(link) -- reader ---> Session ---> sender --> link
     dialler ----------+                   timer --->   |   ^
        ^                                               v   |
-    Peers <--- discoveries            worker: next_job -> thread(replica) -> completed
+    Overlay <--- discoveries          worker: next_job -> thread(replica) -> completed
                                                            |
     announce (any thread) --> queue --> Gossip.announce    v
                          row keeper: Gossip.take_due -> thread(replica) -> refreshed
@@ -13,9 +13,9 @@
 Four tasks a link, and none of them ever waits for another's peer. All state is touched by the trio
 thread alone; other threads come in through `announce`, which only queues.
 
-One job runs at a time for a session, and the calls of all sessions share a few threads. A job
-that hangs in a listener of the application is left behind when the runner stops: its thread ends
-when the call does, so a replica must stand calls that come after it was closed.
+One job runs at a time for a session, and the calls of all sessions share a few threads (turns.py).
+A job that hangs in a listener of the application is left behind when the runner stops: its thread
+ends when the call does, so a replica must stand calls that come after it was closed.
 """
 
 from __future__ import annotations
@@ -23,34 +23,42 @@ from __future__ import annotations
 import logging
 import math
 import threading
+import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, Final
+from typing import Final
 
 import trio
 
 from dinemic_engine.errors import DinemicError, TransportError, UsageError
-from dinemic_engine.ids import short
-from dinemic_transport.exchange import Exchange
-from dinemic_transport.gossip import Gossip
+from dinemic_engine.ids import short, to_text
+from dinemic_engine.limits import CLOCK_OFF_US
+from dinemic_transport.arrivals import event_id_untrusted
 from dinemic_transport.jobs import summarise
 from dinemic_transport.link import Discovery, Link, Transport
 from dinemic_transport.messages import check_models, cluster_hash
-from dinemic_transport.peers import Dial, Peers
+from dinemic_transport.overlay import Overlay
+from dinemic_transport.peers import ACTIVE, Dial
 from dinemic_transport.replica import Replica
-from dinemic_transport.session import Session, State, event_id_untrusted
-from dinemic_transport.status import NetworkStatus, PeerStatus
+from dinemic_transport.session import Session
+from dinemic_transport.states import State
+from dinemic_transport.status import Counters, NetworkStatus, PeerStatus
+from dinemic_transport.turns import Offload, Turns
 from dinemic_transport.wire import encode
-
-JOB_THREADS: Final = 4
-"""The replica judges one batch at a time anyway; more threads only read beside it."""
 
 DIALS_MAX: Final = 16
 CLOSE_SECONDS: Final = 0.5
 """What a closing link gets to pass on a last word."""
+
+GATHER_SECONDS: Final = 0.002
+HURRY_SECONDS: Final = 0.008
+HURRY_EVENTS: Final = 6
+"""What is announced this soon after other news goes out together: a writer in a hurry costs few
+wake-ups here and at every peer, and the first of its events waits for nothing. The longer time is
+for who made so many events in each of the last two."""
 
 ANNOUNCED_EVENTS_MAX: Final = 16_384
 ANNOUNCED_BYTES_MAX: Final = 16 << 20
@@ -59,26 +67,39 @@ ANNOUNCED_BYTES_MAX: Final = 16 << 20
 _log = logging.getLogger(__name__)
 
 
-Offload = Callable[..., Awaitable[Any]]
-"""``await offload(call, *args)`` is what a blocking call returns; the trio thread goes on."""
+def _now_us() -> int:
+    """Microseconds since the Unix epoch, by this host's clock."""
+    return time.time_ns() // 1000
+
+
+def _is_off(behind_us: int | None) -> bool:
+    return behind_us is not None and abs(behind_us) > CLOCK_OFF_US
 
 
 class _Connection:
-    """A link, its session, and where its tasks wait."""
+    """A link, its session, and where its four tasks wait until they have something to do."""
 
     def __init__(self, link: Link, session: Session) -> None:
         self.link = link
         self.session = session
         self.was_open = False
-        self._lot = trio.lowlevel.ParkingLot()
+        self.watched_until = -math.inf
+        """When the watcher looks again by itself."""
+        self.reader, self.writer, self.worker, self.watcher = (
+            trio.lowlevel.ParkingLot() for _ in range(4)
+        )
 
     def kick(self) -> None:
-        """The session has changed: every task looks again."""
-        self._lot.unpark_all()
-
-    async def changed(self) -> None:
-        """Wait for the next kick."""
-        await self._lot.park()
+        """The session has changed: wake those tasks that this concerns, for waking costs most."""
+        session = self.session
+        closed = session.state is State.CLOSED
+        self.reader.unpark_all()
+        if closed or session.has_message:
+            self.writer.unpark_all()
+        if closed or session.may_have_job:
+            self.worker.unpark_all()
+        if closed or session.deadline() < self.watched_until:
+            self.watcher.unpark_all()
 
 
 class Runner:
@@ -102,27 +123,36 @@ class Runner:
         exchange: bool = True,
         offload: Offload | None = None,
         identify: Callable[[bytes], bytes] = event_id_untrusted,
+        now_us: Callable[[], int] = _now_us,
+        active: int = ACTIVE,
     ) -> None:
         self.addresses: tuple[str, ...] = ()
         """Listened on, once running."""
+        self.clock_behind_us: int | None = None
+        """How far this host's clock is behind the median of the peers' (ORD-5); None if unknown."""
         self._replica = replica
         self._transport = transport
         self._node_id = node_id
-        self._cluster = cluster_hash(cluster)
-        self._models = check_models(replica.models())
-        self._rand = rand
         self._given = tuple(peers)
         self._discover = discover
-        self._offload: Offload = offload or _Threads()
-        self._identify = identify
-        self._gossip = Gossip(identify)
-        self._peers = Peers(node_id, rand)
+        self._turns = Turns(offload)
+        self._now_us = now_us
+        self._overlay = Overlay(
+            node_id,
+            cluster=cluster_hash(cluster),
+            models=check_models(replica.models()),
+            rand=rand,
+            identify=identify,
+            active=active,
+        )
+        self._gossip = self._overlay.gossip
+        self._peers = self._overlay.peers
         self._takes_part = exchange
-        self._exchange = Exchange(node_id, rand)
         self._connections: dict[bytes, _Connection] = {}
         self._scope = trio.CancelScope()
         self._stopping = False
         self._token: trio.lowlevel.TrioToken | None = None
+        self._news_due = trio.lowlevel.ParkingLot()
         self._rows_due = trio.lowlevel.ParkingLot()
         self._dial_due = trio.lowlevel.ParkingLot()
         self._changed = trio.lowlevel.ParkingLot()
@@ -131,7 +161,13 @@ class Runner:
         self._announced_events = 0
         self._announced_bytes = 0
         self._overflowed: set[str] = set()
+        self._told_of_news = False
+        """Whether something was announced since gossip was told last."""
         self._divergences = 0
+        self._keeps_until = math.inf
+        """When the row keeper looks again by itself."""
+        self._counters = Counters()
+        """Of sessions that are over."""
 
     # -- for everybody -----------------------------------------------------------------------
 
@@ -151,10 +187,11 @@ class Runner:
                 self._announced.append((model, events))
                 self._announced_events += len(events)
                 self._announced_bytes += size
-            token = self._token
+            token = None if self._told_of_news else self._token
+            self._told_of_news = True
         if token is not None:
             with suppress(trio.RunFinishedError):  # stopped meanwhile: nobody is left to tell
-                token.run_sync_soon(self._tell, idempotent=True)
+                token.run_sync_soon(self._news_due.unpark_all)
 
     def stop(self) -> None:
         """Make `run` return. From any thread; idempotent."""
@@ -195,26 +232,17 @@ class Runner:
         """What every link is doing, peers by node id."""
         now = trio.current_time()
         peers = tuple(
-            PeerStatus(
-                node_id=node_id,
-                address=connection.link.address,
-                dialled=connection.link.dialled,
-                state=_STATE_WORDS[connection.session.state],
-                synced=connection.session.synced,
-                catching_up=connection.session.catching_up,
-                score=connection.session.score.at(now),
-                models=connection.session.status(now),
-                counters=connection.session.counters,
-            )
-            for node_id, connection in sorted(self._connections.items())
+            _peer_status(connection, now) for _, connection in sorted(self._connections.items())
         )
         return NetworkStatus(
-            self._node_id,
+            to_text(self._node_id),
             self.addresses,
             len(self._peers),
             self.synced,
             peers,
+            sum((peer.counters for peer in peers), self._counters),
             self._divergences,
+            self.clock_behind_us,
         )
 
     async def run(
@@ -233,48 +261,70 @@ class Runner:
 
                 def started(addresses: list[str]) -> None:
                     self.addresses = tuple(addresses)
+                    self._overlay.addresses = self.addresses
                     if self._takes_part:
-                        self._exchange.listen(self.addresses)
+                        self._overlay.exchange.listen(self.addresses)
                     for discovery in self._discover(self.addresses):
                         nursery.start_soon(discovery.run, self._found)
                     task_status.started(self.addresses)
 
                 for address in self._given:
                     self._peers.given(address, trio.current_time())
-                self._tell()
+                nursery.start_soon(self._keep_telling)
                 nursery.start_soon(self._transport.serve, self._hold, started)
                 nursery.start_soon(self._keep_rows)
                 nursery.start_soon(self._keep_dialling)
 
     # -- telling -----------------------------------------------------------------------------
 
-    def _tell(self) -> None:
-        """Pass what was announced to gossip."""
+    async def _keep_telling(self) -> None:
+        """Pass news to gossip as it comes: at once, and when more follows soon, gathered."""
+        before = 0
+        while True:
+            if not self._told_of_news:
+                await self._news_due.park()
+            count = self._tell()
+            hurry = min(before, count) >= HURRY_EVENTS
+            before = count
+            await trio.sleep(HURRY_SECONDS if hurry else GATHER_SECONDS)
+
+    def _tell(self) -> int:
+        """Pass what was announced to gossip; how many events it was."""
         with self._lock:
+            self._told_of_news = False
             announced, self._announced = self._announced, deque()
             overflowed, self._overflowed = self._overflowed, set()
+            count = self._announced_events
             self._announced_events = self._announced_bytes = 0
         now = trio.current_time()
         for model, batches in groupby(announced, key=itemgetter(0)):
             self._gossip.announce(model, [raw for _, events in batches for raw in events], now)
         for model in overflowed:
             self._gossip.lost(model, now)
-        self._rows_due.unpark_all()
-        for connection in self._connections.values():
-            self._after(connection)
+        self._look_at_rows()
+        self._after_all()
+        return count
 
     async def _keep_rows(self) -> None:
         """Read rows when they are due."""
         while True:
+            if self._overlay.deadline() <= trio.current_time():
+                self._overlay.tick(trio.current_time())
+                self._after_all()
             refresh = self._gossip.take_due(trio.current_time())
             if refresh is None:
-                with trio.move_on_at(self._gossip.deadline()):
+                self._keeps_until = self._overlay.deadline()
+                with trio.move_on_at(self._keeps_until):
                     await self._rows_due.park()
                 continue
-            rows = await self._offload(summarise, self._replica, refresh.models)
+            rows = await self._turns.run(summarise, self._replica, refresh.models)
             self._gossip.refreshed(refresh, rows, trio.current_time())
-            for connection in self._connections.values():
-                self._after(connection)
+            self._after_all()
+
+    def _look_at_rows(self) -> None:
+        """Wake the row keeper if it has something to do sooner than it knows."""
+        if self._overlay.deadline() < self._keeps_until:
+            self._rows_due.unpark_all()
 
     # -- dialling ----------------------------------------------------------------------------
 
@@ -324,32 +374,17 @@ class Runner:
         peer = link.peer
         if self._stopping:
             return
-        if self._peers.banned(peer, now):
-            _log.debug("node %s at %s is cut off for its faults", short(peer), link.address)
-            return
         old = self._connections.get(peer)
+        session = self._overlay.join(peer, link.remote, dialled=link.dialled, now=now)
         if old is not None:
-            if not self._peers.prefers_new(peer, dialled=link.dialled):
-                old.session.probe(now)
-                self._after(old)
-                return
-            old.session.close("another link to the same node is kept")
             self._after(old)
-        session = Session(
-            self._node_id,
-            peer,
-            cluster=self._cluster,
-            models=self._models,
-            now=now,
-            rand=self._rand,
-            identify=self._identify,
-            quiet=self._gossip.quiet,
-        )
+        if session is None:
+            _log.debug("node %s at %s: the link is not kept", short(peer), link.address)
+            return
+        if old is not None:
+            self._counters += old.session.counters
         connection = _Connection(link, session)
         self._connections[peer] = connection
-        self._peers.joined(peer, now, dialled=link.dialled)
-        self._gossip.add(session)
-        self._exchange.add(session, link.remote, dialled=link.dialled)
         self._rows_due.unpark_all()
         try:
             async with trio.open_nursery() as nursery:
@@ -361,20 +396,18 @@ class Runner:
             await link.close()
         finally:
             self._ended(connection)
+        if peer not in self._connections:
+            await self._turns.run(self._replica.forget, peer)
 
     def _ended(self, connection: _Connection) -> None:
         """Forget a link that is over."""
         session, peer, now = connection.session, connection.link.peer, trio.current_time()
-        session.lost_link("this node stopped")
-        self._gossip.remove(session)
-        self._exchange.remove(session)
-        if self._connections.get(peer) is connection:
+        if self._overlay.leave(session, now):
             del self._connections[peer]
-            self._peers.left(peer, now)
+            self._counters += session.counters
             if self._stopping and not self._connections:
                 self._scope.cancel()
-        if session.fault:
-            self._peers.ban(peer, now)
+        self._read_clocks()
         level = logging.INFO if connection.was_open or session.fault else logging.DEBUG
         _log.log(level, "node %s at %s: %s", short(peer), connection.link.address, session.reason)
         self._dial_due.unpark_all()
@@ -382,13 +415,14 @@ class Runner:
 
     def _after(self, connection: _Connection) -> None:
         """A session was given something: see what became of it, and wake its tasks."""
-        if not connection.was_open and connection.session.state is State.OPEN:
+        if self._overlay.settle(connection.session, trio.current_time()):
             connection.was_open = True
             link = connection.link
             _log.info("node %s at %s: connected", short(link.peer), link.address)
-            self._exchange.opened(connection.session)
-        if connection.session.wants_rows:
-            self._rows_due.unpark_all()
+            self._read_clocks()
+            for other in self._connections.values():
+                other.kick()  # one of them may have to make room
+        self._look_at_rows()
         for alarm in connection.session.take_alarms():
             self._divergences += 1
             _log.error(
@@ -402,9 +436,32 @@ class Runner:
         connection.kick()
         self._changed.unpark_all()
 
+    def _after_all(self) -> None:
+        for connection in self._connections.values():
+            self._after(connection)
+
+    def _read_clocks(self) -> None:
+        was, self.clock_behind_us = (
+            self.clock_behind_us,
+            self._overlay.clock_behind_us(trio.current_time(), self._now_us()),
+        )
+        if _is_off(self.clock_behind_us) and not _is_off(was):
+            _log.warning(
+                "this host's clock is %.0f s %s the median of the peers': nothing is written here "
+                "until it is set",
+                abs(self.clock_behind_us or 0) / 1e6,
+                "behind" if (self.clock_behind_us or 0) > 0 else "ahead of",
+            )
+        elif _is_off(was) and not _is_off(self.clock_behind_us):
+            _log.info("this host's clock is about that of the peers again")
+
     async def _read(self, connection: _Connection) -> None:
         link, session = connection.link, connection.session
         while session.state is not State.CLOSED:
+            if session.ready_at > trio.current_time():  # it says too much: hold it up (GOS-3)
+                with trio.move_on_at(session.ready_at):
+                    await connection.reader.park()
+                continue
             try:
                 frame = await link.recv()
             except TransportError as error:
@@ -414,37 +471,29 @@ class Runner:
                     session.lost_link("the peer closed the link")
                 else:
                     session.receive_frame_untrusted(frame, trio.current_time())
-                    self._learn(session)
+                    if self._overlay.hear(session, trio.current_time()):
+                        self._after_all()
+                        self._dial_due.unpark_all()
             self._after(connection)
-
-    def _learn(self, session: Session) -> None:
-        """Take what a peer has told of others, and tell those of it."""
-        told, now = session.take_told(), trio.current_time()
-        if told is None:
-            return
-        for hint in self._exchange.hints_untrusted(session, told, now):
-            if hint.address not in self.addresses:
-                self._peers.told_untrusted(hint.address, hint.node_id, session.peer, now)
-                self._dial_due.unpark_all()
-        if self._exchange.introduce_untrusted(session, told.port):
-            for connection in self._connections.values():
-                self._after(connection)
 
     async def _write(self, connection: _Connection) -> None:
         """Send what the session says; returns when it is closed and has said its last word."""
         link, session = connection.link, connection.session
         while True:
-            message = session.next_message(trio.current_time())
+            had_room = session.has_room
+            message = session.next_message(self._now_us())
             if message is not None:
                 try:
                     await link.send(encode(message))
                 except TransportError as error:
                     session.lost_link(str(error))
-                self._after(connection)
+                    self._after(connection)
+                if session.has_room and not had_room:
+                    connection.kick()  # there may be a job again
             elif session.state is State.CLOSED:
                 return
             else:
-                await connection.changed()
+                await connection.writer.park()
 
     async def _work(self, connection: _Connection) -> None:
         """Run the session's jobs, one after another."""
@@ -453,10 +502,11 @@ class Runner:
             job = session.next_job(trio.current_time())
             self._after(connection)
             if job is None:
-                await connection.changed()
+                await connection.worker.park()
                 continue
+            run = self._turns.run_unproven if session.is_unproven(job) else self._turns.run
             try:
-                outcome = await self._offload(job.run, self._replica)
+                outcome = await run(job.run, self._replica)
             except TransportError as error:
                 session.failed(error)
             except DinemicError as error:
@@ -473,13 +523,33 @@ class Runner:
         """Tick the session; when it is closed, see to it that the link ends soon."""
         session = connection.session
         while session.state is not State.CLOSED:
-            with trio.move_on_at(session.deadline()) as scope:
-                await connection.changed()
+            connection.watched_until = session.deadline()
+            with trio.move_on_at(connection.watched_until) as scope:
+                await connection.watcher.park()
             if scope.cancelled_caught:
                 session.tick(trio.current_time())
+                self._read_clocks()
                 self._after(connection)
         await trio.sleep(CLOSE_SECONDS)
         await connection.link.close()
+
+
+def _peer_status(connection: _Connection, now: float) -> PeerStatus:
+    link, session = connection.link, connection.session
+    models = session.status(now)
+    return PeerStatus(
+        node_id=to_text(link.peer),
+        address=link.address,
+        dialled=link.dialled,
+        state=_STATE_WORDS[session.state],
+        synced=session.synced,
+        catching_up=session.catching_up,
+        behind=sum(model.behind for model in models),
+        lag_seconds=max((model.seconds for model in models if model.equal is False), default=0.0),
+        score=session.score.at(now),
+        models=models,
+        counters=session.counters,
+    )
 
 
 _STATE_WORDS: Final = {
@@ -489,17 +559,3 @@ _STATE_WORDS: Final = {
     State.OPEN: "open",
     State.CLOSED: "closed",
 }
-
-
-class _Threads:
-    """Calls on worker threads, a few at a time. A cancelled call is left to end by itself."""
-
-    def __init__(self) -> None:
-        self._limiter: trio.CapacityLimiter | None = None
-
-    async def __call__(self, call: Callable[..., Any], *args: Any) -> Any:
-        if self._limiter is None:
-            self._limiter = trio.CapacityLimiter(JOB_THREADS)
-        return await trio.to_thread.run_sync(
-            call, *args, abandon_on_cancel=True, limiter=self._limiter
-        )

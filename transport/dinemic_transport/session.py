@@ -16,22 +16,24 @@ the smaller node id, or by a side that knows it dropped news; where there is not
 `Comparison` of verdicts. Nothing is remembered from an earlier session, and one that is cut loses
 no more than what was under way.
 
-Events travel only in models both sides asked for. Every queue is bounded: news beyond the bound is
-dropped and found again by a catch-up, and a peer that breaks a rule, falls silent or does not read
-is closed. A slow node only delays its own requests, for it goes on reading.
+Events travel only in models both sides asked for: in by arrivals.py, out by departures.py. Every
+queue is bounded: news beyond the bound is dropped and found again by a catch-up. A peer that breaks
+a rule, falls silent or does not read is closed; who says too much is not read until `ready_at`. A
+slow node only delays its own requests, for it goes on reading.
 """
 
 from __future__ import annotations
 
-import enum
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from dinemic_engine.errors import InvalidEvent, TransportError
-from dinemic_engine.event import open_envelope_untrusted
+from dinemic_engine.errors import TransportError
+from dinemic_engine.ids import to_text
+from dinemic_transport.arrivals import Arrivals, event_id_untrusted
+from dinemic_transport.departures import Departures
 from dinemic_transport.driver import Driver, Offer
 from dinemic_transport.jobs import (
     BATCH_BYTES,
@@ -42,7 +44,10 @@ from dinemic_transport.jobs import (
     Loaded,
     Outcome,
     ServeJob,
+    TellJob,
+    Told,
 )
+from dinemic_transport.liveness import Liveness
 from dinemic_transport.messages import (
     ALL_MODELS,
     Answer,
@@ -52,74 +57,38 @@ from dinemic_transport.messages import (
     Dispute,
     Events,
     Got,
+    Graft,
+    Have,
     Hello,
     Message,
     Part,
     Peers,
     Ping,
     Pong,
+    Prune,
     Row,
     Summary,
     Want,
 )
+from dinemic_transport.news import Heard
 from dinemic_transport.pages import rows_pages
-from dinemic_transport.peers import Score
-from dinemic_transport.queues import Inbox, Outbox, Recent
+from dinemic_transport.rechecks import Rechecks
 from dinemic_transport.replica import Ingested
 from dinemic_transport.rows import GRACE_SECONDS, Divergence, ModelStatus, Rows
+from dinemic_transport.score import Score
+from dinemic_transport.states import ALLOWED, State
 from dinemic_transport.status import Counters
 from dinemic_transport.wire import decode_untrusted
 
-HELLO_SECONDS: Final = 10.0
-PING_SECONDS: Final = 20.0
-SILENCE_SECONDS: Final = 60.0
-PROBE_SECONDS: Final = 5.0
-"""How long a peer that may be gone has to answer when a new link to it has turned up."""
-
-RECHECK_SECONDS: Final = (30.0, 300.0)
-"""All rows are said again after 30 s +- 50 %, at growing intervals while they are equal."""
-
 REQUESTS_MAX: Final = 4
-"""Requests of the peer in line; an honest one has a single one out."""
-
-
-class State(enum.Enum):
-    """Where a session is; `_ALLOWED` says what may arrive there."""
-
-    GREETING = "greeting"
-    LISTING = "listing"
-    HEARD = "heard"
-    OPEN = "open"
-    CLOSED = "closed"
-
-
-_ALLOWED: Final[dict[State, tuple[type[Message], ...]]] = {
-    State.GREETING: (Hello, Bye),
-    State.LISTING: (Summary, Bye),
-    State.HEARD: (Bye,),
-    State.OPEN: (
-        *(Summary, Ask, Answer, Want, Events, Part, Got, Dispute, Confirm),
-        *(Ping, Pong, Bye, Peers),
-    ),
-    State.CLOSED: (),
-}
-
-
-def event_id_untrusted(raw: bytes) -> bytes:
-    """The id of a signed event; its signature and payload are not looked at.
-
-    Raises:
-        InvalidEvent: not the envelope of an event.
-    """
-    return open_envelope_untrusted(raw).id
+"""Requests of the peer in line; an honest one has two out (catchup.py)."""
 
 
 class Session:
     """The conversation over one link. Made when the link is; greets at the first `refresh`.
 
     `me` and `peer` are node ids, `cluster` the cluster's hash, `models` our subscriptions and
-    `rand()` a number in 0..1 for jitter. `quiet` collects the ids of events that came by catch-up:
-    they are no news to anybody else.
+    `rand()` a number in 0..1 for jitter. All sessions of a node share what they `heard`.
     """
 
     def __init__(
@@ -132,7 +101,7 @@ class Session:
         now: float,
         rand: Callable[[], float],
         identify: Callable[[bytes], bytes] = event_id_untrusted,
-        quiet: Recent | None = None,
+        heard: Heard | None = None,
     ) -> None:
         self.peer = peer
         self.state = State.GREETING
@@ -140,41 +109,39 @@ class Session:
         """Why the session is closed."""
         self.fault = False
         """Whether it was closed because the peer broke a rule."""
+        self.full = False
+        """Whether it was closed, on either side, only because there were links enough."""
         self.counters = Counters()
-        self.score = Score(now)
+        self.clock_ahead_us: int | None = None
+        """The peer's clock less our `now`, as heard last; of use beside that of others (ORD-5)."""
         self._cluster = cluster
         self._ours = tuple(models)
         self._theirs: tuple[str, ...] = ()
-        self._rand = rand
         self._identify = identify
-        self._quiet = quiet if quiet is not None else Recent()
-        self._seen = Recent()
-        """Events the peer surely has: it sent them, or was sent them."""
+        self._heard = heard if heard is not None else Heard()
+        self._arrivals = Arrivals(
+            peer, identify=identify, heard=self._heard, count=self._count, now=now
+        )
+        self._news = self._arrivals.news
+        self._liveness = Liveness(now)
         self._rows = Rows(drives=me < peer)
         self._greeted = False
-        self._outbox = Outbox()
-        self._inbox = Inbox()
+        self._departures = Departures(self._news, self._count, self.lose)
+        self._outbox = self._departures.outbox
         self._requests: deque[Job] = deque()
         self._job: Job | None = None
+        self._served = False
+        """Whether the last job was for a request of the peer."""
         self._driver = Driver(self._rows, self._count)
-        self._offered = Got(0, 0)
-        """What has become so far of the events the peer offers."""
         self._told: Peers | None = None
-        self._heard_at = self._spoke_at = now
-        self._greet_until = now + HELLO_SECONDS
-        self._probe_until = math.inf
-        self._recheck_at = math.inf
-        self._recheck_pause = RECHECK_SECONDS[0]
-        self._recheck_catchups = 0
-        """How many there had been when the last recheck was planned."""
-        self._recheck = False
+        self._rechecks = Rechecks(rand)
 
     # -- what it says about itself --
 
     @property
     def wants_rows(self) -> bool:
         """Whether it waits for a `refresh` with every row: to greet, or to say them all again."""
-        return self.state is not State.CLOSED and (not self._greeted or self._recheck)
+        return self.state is not State.CLOSED and (not self._greeted or self._rechecks.due)
 
     @property
     def synced(self) -> bool:
@@ -185,7 +152,7 @@ class Session:
         return (
             self.state is State.OPEN
             and not self._driver.is_busy
-            and not self._inbox
+            and not self._arrivals
             and not isinstance(self._job, IngestJob)
             and self._rows.all_equal
         )
@@ -195,9 +162,45 @@ class Session:
         """The model a catch-up driven from here is under way for."""
         return self._driver.catching_up
 
+    @property
+    def score(self) -> Score:
+        """What the peer's events were worth."""
+        return self._arrivals.score
+
+    @property
+    def ready_at(self) -> float:
+        """When the link may be read again; nothing that was said is lost meanwhile (GOS-3)."""
+        return self._arrivals.ready_at
+
+    def is_unproven(self, job: Job) -> bool:
+        """Whether a job is to judge what came from a peer that has brought nothing of use yet."""
+        return isinstance(job, IngestJob) and self._arrivals.allowance.is_unproven
+
+    @property
+    def has_message(self) -> bool:
+        """Whether `next_message` has one."""
+        return self._outbox.size > 0
+
+    @property
+    def has_room(self) -> bool:
+        """Whether so little waits to be sent that more may be loaded and fill memory."""
+        return self._outbox.size < BATCH_BYTES
+
+    @property
+    def may_have_job(self) -> bool:
+        """Whether it is worth asking `next_job`."""
+        asked = self._requests or self._news.is_grafted or self._arrivals
+        return bool(asked) or self._driver.is_busy
+
     def shares(self, model: str) -> bool:
         """Whether both sides want `model`: only then may its events travel here."""
         return all(model in models or ALL_MODELS in models for models in (self._ours, self._theirs))
+
+    @property
+    def is_of_use(self) -> bool:
+        """Whether there may be a model both sides want."""
+        ours, theirs = set(self._ours), set(self._theirs)
+        return bool(ours and theirs and (ours & theirs or ALL_MODELS in ours | theirs))
 
     def status(self, now: float) -> tuple[ModelStatus, ...]:
         """Every model both sides want and at least one has had events of, by name."""
@@ -207,36 +210,42 @@ class Session:
         """When `tick` has something to do."""
         if self.state is State.CLOSED:
             return math.inf
-        silent = min(self._heard_at + SILENCE_SECONDS, self._probe_until)
         if self.state is not State.OPEN:
-            return min(silent, self._greet_until)
+            return self._liveness.deadline()
         return min(
-            silent,
-            self._spoke_at + PING_SECONDS,
+            self._liveness.deadline(),
             self._driver.deadline(),
-            math.inf if self._recheck else self._recheck_at,
+            self._news.deadline(),
+            self._rechecks.deadline(),
         )
 
     # -- output --
 
-    def next_message(self, now: float) -> Message | None:
-        """The next message to send; after closing what is left, a `Bye` at most."""
-        message = self._outbox.take()
-        if message is not None:
-            self._spoke_at = now
-        return message
+    def next_message(self, now_us: int = 0) -> Message | None:
+        """The next message to send; after closing what is left, a `Bye` at most.
+
+        `now_us` is our clock, told to the peer: microseconds since the epoch.
+        """
+        return self._departures.take(now_us)
 
     def next_job(self, now: float) -> Job | None:
-        """The next job to run, unless one is running: received events first, then requests.
+        """The next job to run, unless one is running: received events and requests in turns.
 
         Whether there is one or not, asking may have put messages into line.
         """
         if self._job is not None or self.state is not State.OPEN:
             return None
-        if self._inbox:
-            self._job = self._inbox.take(self.peer)
-        elif self._outbox.size < BATCH_BYTES:  # loading more would only fill memory
-            self._job = self._requests.popleft() if self._requests else self._advance(now)
+        room = self.has_room
+        asked = bool(self._requests) or self._news.is_grafted
+        self._served = asked and room and not (self._arrivals and self._served)
+        if self._served:
+            grafted = self._news.take_grafted()
+            self._job = TellJob(*grafted) if grafted else self._requests.popleft()
+        elif self._arrivals:
+            self._ask_on(now)  # the next window leaves while this one is judged
+            self._job = self._arrivals.take_job()
+        elif room:
+            self._job = self._advance(now)
         return self._job
 
     def take_told(self) -> Peers | None:
@@ -268,9 +277,8 @@ class Session:
             if self.state is State.HEARD:
                 self._open(now)
         elif self.state is State.OPEN:
-            unsaid = self._rows.unsaid(everything=self._recheck)
-            if self._recheck:
-                self._recheck = False
+            unsaid = self._rows.unsaid(everything=self._rechecks.due)
+            if self._rechecks.due:
                 self._plan_recheck(now)
             if unsaid:
                 self._say_rows(rows_pages(unsaid))
@@ -281,20 +289,28 @@ class Session:
         if self.state is not State.CLOSED and (self.state is not State.OPEN or self.shares(model)):
             self._rows.touch(model, now)
 
-    def push(self, model: str, events: Sequence[tuple[bytes, bytes]], now: float) -> None:
-        """Send news, as (id, signed event), unless the peer is known to have it or wants none."""
-        if self.state is not State.OPEN or not self.shares(model):
-            return
-        news = [(event_id, raw) for event_id, raw in events if event_id not in self._seen]
-        if not news:
-            return
-        if not self._outbox.put_news(model, [raw for _, raw in news]):
-            self._count(dropped=len(news))
-            self.lose(model, now)
-            return
-        self._count(sent=len(news))
-        for event_id, _ in news:
-            self._seen.add(event_id)
+    def push(
+        self,
+        model: str,
+        events: Sequence[tuple[bytes, bytes]],
+        now: float,
+        *,
+        others: Container[bytes] = frozenset(),
+    ) -> None:
+        """Tell of news, as (id, signed event), unless the peer is known to have it or wants none.
+
+        Of `others`, by id, a lazy link gets the names; so does of all news a peer at fault (GOS-4).
+        """
+        if self.state is State.OPEN and self.shares(model):
+            trusted = self.score.at(now) >= 0
+            self._departures.push(model, events, now, others=others, trusted=trusted)
+
+    def graft(self, model: str, ids: Iterable[bytes], now: float) -> None:
+        """Ask for events the peer has named, and to be sent news at once from now on."""
+        if self.state is State.OPEN and self.shares(model):
+            asked = self._news.ask(ids, now)
+            if asked:
+                self._send(Graft(model, asked))
 
     def lose(self, model: str, now: float) -> None:
         """News of `model` was not sent: see to it that a catch-up brings it soon."""
@@ -308,15 +324,15 @@ class Session:
 
     def probe(self, now: float) -> None:
         """The peer may be gone: close unless it is heard of within `PROBE_SECONDS`."""
-        if self.state is State.OPEN and self._probe_until == math.inf:
+        if self.state is State.OPEN and self._liveness.probe(now):
             self._send(Ping())
-            self._probe_until = now + PROBE_SECONDS
 
-    def close(self, reason: str) -> None:
-        """Say goodbye and stop. Idempotent."""
+    def close(self, reason: str, *, full: bool = False) -> None:
+        """Say goodbye and stop, maybe only because we have links enough. Idempotent."""
         if self.state is not State.CLOSED:
             self.lost_link(reason)
-            self._send(Bye(reason))
+            self.full = full
+            self._send(Bye(reason, full))
 
     def lost_link(self, reason: str) -> None:
         """Stop without a word, for the link is gone. Idempotent."""
@@ -326,26 +342,32 @@ class Session:
         self.reason = reason
         self._driver.stop()
         self._outbox.clear()
-        self._inbox.clear()
+        self._arrivals.clear()
         self._requests.clear()
 
     def tick(self, now: float) -> None:
         """Do what is due: time-outs, a sign of life, a catch-up, a recheck."""
         if self.state is State.CLOSED:
             return
-        if now >= min(self._heard_at + SILENCE_SECONDS, self._probe_until):
-            self.close("the peer fell silent")
-        elif self.state is not State.OPEN:
-            if now >= self._greet_until:
-                self.close("no greeting in time")
-        elif now >= self._driver.until:
-            self._refuse("a request was not answered in time")
-        else:
-            if now >= self._spoke_at + PING_SECONDS:
-                self._spoke_at = now
-                self._send(Ping())
-            self._recheck = self._recheck or now >= self._recheck_at
-            self._driver.start(now)
+        ended = self._liveness.ended(now)
+        if ended is not None:
+            self.close(ended)
+        elif self.state is State.OPEN:
+            try:
+                self._tick(now)
+            except TransportError as error:
+                self._refuse(str(error))
+
+    def _tick(self, now: float) -> None:
+        if now >= self._driver.until:
+            raise TransportError("a request was not answered in time")
+        for _ in range(self._news.take_broken(now)):
+            self._arrivals.punish(Score.UNDELIVERED, now, "named and not delivered")
+        if self._liveness.take_ping(now):
+            self._send(Ping())
+        self._departures.send_names(now)
+        self._rechecks.tick(now)
+        self._driver.start(now)
 
     # -- input: a finished job --
 
@@ -357,14 +379,22 @@ class Session:
             return
         match job, outcome:
             case IngestJob(), Ingested():
-                self._ingested(job, outcome, now)
+                try:
+                    self._ingested(job, outcome, now)
+                except TransportError as error:
+                    self._refuse(str(error))
             case AnswerJob(), Answer():
                 self._send(outcome)
             case ServeJob(), Loaded():
                 self._send_events(job.ticket, job.model, outcome.events)
+            case TellJob(model), Told(events, rest):
+                self._news.put_back(model, rest)
+                news = [(self._identify(raw), raw) for raw in events]
+                self._departures.send_news(model, news, now)
             case DisputeJob(said), Confirm(confirmed=confirmed):
                 self._send(outcome)
-                found = Divergence(said.model, said.key[1], effective_here=not said.effective)
+                event_id = to_text(said.key[1])
+                found = Divergence(said.model, event_id, effective_here=not said.effective)
                 if confirmed and self._rows.diverge(found):
                     self._count(divergences=1)
             case _:
@@ -394,10 +424,10 @@ class Session:
         """Take a message. One that is not allowed here and now closes the session."""
         if self.state is State.CLOSED:
             return
-        self._heard_at = now
-        self._probe_until = math.inf
+        self._liveness.heard(now)
+        self._arrivals.allowance.said(message, now)
         try:
-            if not isinstance(message, _ALLOWED[self.state]):
+            if not isinstance(message, ALLOWED[self.state]):
                 raise TransportError(f"{type(message).__name__} while {self.state.value}")
             self._take(message, now)
         except TransportError as error:
@@ -409,11 +439,12 @@ class Session:
                 if message.cluster != self._cluster:
                     raise TransportError("the peer belongs to another cluster")
                 self._theirs = message.models
+                self._hear_clock(message, now)
                 self._hear_rows(message, now)
             case Summary():
                 self._hear_rows(message, now)
-            case Ask(model, segments, effective):
-                self._queue(AnswerJob(self._shared(model), segments, effective))
+            case Ask(model, segments, effective, listed):
+                self._queue(AnswerJob(self._shared(model), segments, effective, listed))
             case Dispute(model):
                 self._shared(model)
                 self._queue(DisputeJob(message))
@@ -425,21 +456,27 @@ class Session:
                 self._driver.got_untrusted(message, now)
             case Confirm():
                 self._driver.confirmed_untrusted(message, now)
-            case Events(events=events, last=last):
-                self._inbox.check_whole_untrusted()
-                self._take_events(message, events, now, last=last)
-            case Part():
-                raw = self._inbox.join_untrusted(message)
-                if raw is not None:
-                    self._take_events(message, [raw], now, last=False)
+            case Events(ticket, model) | Part(ticket, model):
+                self._shared(model)
+                window = self._driver.window_untrusted(ticket, model, now) if ticket > 0 else None
+                if self._arrivals.take_untrusted(message, window, now):
+                    self._send(Prune())
+            case Have(model, ids):
+                self._hear_names(self._shared(model), ids, now)
+            case Graft(model, ids):
+                self._news.graft_untrusted(self._shared(model), ids)
+            case Prune():
+                self._news.lazy = True
             case Ping():
-                if Pong() not in self._outbox:
+                self._hear_clock(message, now)
+                if not self._outbox.has_pong:
                     self._send(Pong())
             case Pong():
-                pass
+                self._hear_clock(message, now)
             case Peers():
                 self._told = message
-            case Bye(reason):
+            case Bye(reason, full):
+                self.full = full
                 self.lost_link(f"the peer said: {reason}")
 
     def _hear_rows(self, message: Hello | Summary, now: float) -> None:
@@ -456,6 +493,7 @@ class Session:
     def _open(self, now: float) -> None:
         """Both have said Hello, and the peer all its rows."""
         self.state = State.OPEN
+        self._liveness.greeted(now)
         self._rows.keep(self.shares)
         unsaid = self._rows.unsaid()
         if unsaid:
@@ -463,62 +501,28 @@ class Session:
         self._compare(now, grace=0.0)
         self._plan_recheck(now)
 
-    def _take_events(
-        self, message: Events | Part, events: Sequence[bytes], now: float, *, last: bool
-    ) -> None:
-        """Check what came against what was asked for, and put it in line for the node."""
-        ticket, model = message.ticket, self._shared(message.model)
-        window = self._driver.window_untrusted(ticket, model, now) if ticket > 0 else None
-        accepted: list[bytes] = []
-        for raw in events:
-            try:
-                event_id = self._identify(raw)
-            except InvalidEvent as error:
-                self._count(refused=1)
-                self._punish(Score.T0, now, str(error))
-                continue
-            if window is not None:
-                window.arrived_untrusted(event_id)
-            if ticket:
-                self._quiet.add(event_id)
-            self._seen.add(event_id)
-            accepted.append(raw)
-        if self.state is State.CLOSED:
-            return
-        if window is not None:
-            window.last_arrived = last
-        self._count(received=len(events))
-        if not self._inbox.put(ticket, model, accepted, last=last):
-            if ticket:
-                raise TransportError("more events than a request can bring")
-            self._count(dropped=len(accepted))
+    def _hear_names(self, model: str, ids: Sequence[bytes], now: float) -> None:
+        for event_id in ids:
+            self._news.seen.add(event_id)
+        news = [event_id for event_id in ids if event_id not in self._heard.admitted]
+        self._heard.missing.named(self.peer, model, news, now)
+
+    def _hear_clock(self, message: Hello | Ping | Pong, now: float) -> None:
+        if message.now_us:
+            self.clock_ahead_us = message.now_us - int(now * 1_000_000)
 
     # -- the node's verdicts --
 
     def _ingested(self, job: IngestJob, outcome: Ingested, now: float) -> None:
         """Count and score what became of a batch; close its ticket if it was the last of it."""
-        self._count(
-            admitted=outcome.admitted,
-            duplicate=outcome.duplicate,
-            waiting=outcome.waiting,
-            refused=len(outcome.invalid),
-        )
-        self.score.reward(outcome.admitted, now)
-        for _, reason in outcome.invalid:
-            self._punish(Score.T0 if reason.startswith("EV-") else Score.T1, now, reason)
-        if job.ticket < 0:
-            admitted = self._offered.admitted + outcome.admitted
-            self._offered = Got(-job.ticket, admitted, self._offered.known + outcome.duplicate)
-            if job.last and self.state is State.OPEN:
-                self._send(self._offered)
-                self._offered = Got(0, 0)
-        elif job.ticket > 0:
+        match self._arrivals.judged(job, outcome, now):
+            case Got() as got:
+                self._send(got)
+            case True:
+                self._send(Prune())
+        if job.ticket > 0:
             for _ in range(self._driver.ingested(job, outcome, now)):
-                self._punish(Score.UNDELIVERED, now, "named and not delivered")
-
-    def _punish(self, points: float, now: float, reason: str) -> None:
-        if self.score.punish(points, now):
-            self._refuse(f"too many faults, the last: {reason}")
+                self._arrivals.punish(Score.UNDELIVERED, now, "named and not delivered")
 
     # -- rows and catch-ups --
 
@@ -531,21 +535,18 @@ class Session:
         self._driver.start(now)
 
     def _advance(self, now: float) -> Job | None:
-        """Take the drive a step on: send its next request, or hand out its next job."""
-        step = self._driver.advance(now)
-        if not isinstance(step, Want | Dispute):
-            return step
-        self._send(step)
-        return None
+        """Take the drive a step on: send its next requests, or hand out its next job."""
+        while isinstance(step := self._driver.advance(now), Want | Dispute):
+            self._send(step)
+        return step
+
+    def _ask_on(self, now: float) -> None:
+        while (want := self._driver.want(now)) is not None:
+            self._send(want)
 
     def _plan_recheck(self, now: float) -> None:
-        """All rows again in a while: it costs little and finds what nothing else did."""
-        if self.counters.catchups != self._recheck_catchups:
-            self._recheck_catchups = self.counters.catchups
-            self._recheck_pause = RECHECK_SECONDS[0]
-        self._recheck_at = now + self._recheck_pause * (0.5 + self._rand())
-        if self._rows.all_equal:
-            self._recheck_pause = min(2 * self._recheck_pause, RECHECK_SECONDS[1])
+        catchups, all_equal = self.counters.catchups, self._rows.all_equal
+        self._rechecks.plan(now, catchups=catchups, all_equal=all_equal)
 
     def _shared(self, model: str) -> str:
         if not self.shares(model):

@@ -40,6 +40,8 @@ from dinemic_transport.messages import (
     Dispute,
     Events,
     Got,
+    Graft,
+    Have,
     Hello,
     Message,
     Neighbour,
@@ -47,6 +49,7 @@ from dinemic_transport.messages import (
     Peers,
     Ping,
     Pong,
+    Prune,
     Row,
     Summary,
     Want,
@@ -67,14 +70,14 @@ def encode(message: Message) -> bytes:
 
 def _layout(message: Message) -> list[Value]:
     match message:
-        case Hello(cluster, models, rows, more):
-            return [0, PROTOCOL_VERSION, cluster, models, _rows(rows), more]
+        case Hello(cluster, models, rows, more, now_us):
+            return [0, PROTOCOL_VERSION, cluster, models, _rows(rows), more, now_us]
         case Summary(rows, more):
             return [1, _rows(rows), more]
-        case Ask(model, segments, effective):
-            return [2, model, _segments(segments), effective]
-        case Answer(model, segments, effective):
-            return [3, model, _segments(segments), effective]
+        case Ask(model, segments, effective, listed):
+            return [2, model, _segments(segments), effective, listed]
+        case Answer(model, segments, effective, listed):
+            return [3, model, _segments(segments), effective, listed]
         case Want(ticket, model, ids):
             return [4, ticket, model, ids]
         case Events(ticket, model, events, last):
@@ -83,22 +86,28 @@ def _layout(message: Message) -> list[Value]:
             return [6, ticket, model, index, total, data]
         case Got(ticket, admitted, known):
             return [7, ticket, admitted, known]
-        case Ping():
-            return [8]
-        case Pong():
-            return [9]
-        case Bye(reason):
-            return [10, reason[:REASON_CHARACTERS_MAX]]
+        case Ping(now_us):
+            return [8, now_us]
+        case Pong(now_us):
+            return [9, now_us]
+        case Bye(reason, full):
+            return [10, reason[:REASON_CHARACTERS_MAX], full]
         case Peers(port, neighbours):
             return [11, port, [[known.node_id, known.address] for known in neighbours]]
         case Dispute(model, (t, event_id), effective, row):
             return [12, model, t, event_id, effective, list(row)]
         case Confirm(model, confirmed):
             return [13, model, confirmed]
+        case Have(model, ids):
+            return [14, model, ids]
+        case Prune():
+            return [15]
+        case Graft(model, ids):
+            return [16, model, ids]
 
 
 def _rows(rows: Sequence[Row]) -> list[Value]:
-    return [[row.model, row.count, row.fingerprint, row.effective] for row in rows]
+    return [[row.model, row.count, row.fingerprint, row.effective, row.heads] for row in rows]
 
 
 # A segment is ``[t, prefix, claim]``: `t` counted from the segment before, or null for the end of
@@ -195,7 +204,7 @@ def _model(value: object) -> str:
 
 
 def _read_hello(fields: list[object]) -> Hello:
-    _, cluster, models, rows, more = fields
+    _, cluster, models, rows, more, now_us = fields
     names = [
         name if name == ALL_MODELS else _model(name)
         for name in _items(models, MODELS_PER_HELLO_MAX, "subscriptions")
@@ -205,7 +214,12 @@ def _read_hello(fields: list[object]) -> Hello:
         tuple(_exact(name, str, "a model name") for name in names),
         _read_rows(rows),
         _exact(more, bool, "more"),
+        _now_us(now_us),
     )
+
+
+def _now_us(value: object) -> int:
+    return _number(value, 0, T_US_MAX, "a clock")
 
 
 def _read_summary(fields: list[object]) -> Summary:
@@ -215,11 +229,11 @@ def _read_summary(fields: list[object]) -> Summary:
 def _read_rows(value: object) -> tuple[Row, ...]:
     rows: list[Row] = []
     for item in _items(value, MODELS_PER_HELLO_MAX, "rows"):
-        row = _items(item, 4, "a row's fields")
-        if len(row) != 4:
+        row = _items(item, 5, "a row's fields")
+        if len(row) != 5:
             raise TransportError("a row that is too short")
-        count = _number(row[1], 0, INT_MAX, "a count")
-        rows.append(Row(_model(row[0]), count, _fingerprint(row[2]), _fingerprint(row[3])))
+        model, count = _model(row[0]), _number(row[1], 0, INT_MAX, "a count")
+        rows.append(Row(model, count, *map(_fingerprint, row[2:])))
     return tuple(rows)
 
 
@@ -228,12 +242,14 @@ def _fingerprint(value: object) -> bytes:
 
 
 def _read_ask(fields: list[object]) -> Ask:
-    return Ask(_model(fields[0]), _read_segments(fields[1]), _exact(fields[2], bool, "effective"))
+    effective = _exact(fields[2], bool, "effective")
+    listed = _exact(fields[3], bool, "listed")
+    return Ask(_model(fields[0]), _read_segments(fields[1]), effective, listed)
 
 
 def _read_answer(fields: list[object]) -> Answer:
     asked = _read_ask(fields)
-    return Answer(asked.model, asked.segments, asked.effective)
+    return Answer(asked.model, asked.segments, asked.effective, asked.listed)
 
 
 def _read_segments(value: object) -> tuple[Segment, ...]:
@@ -272,9 +288,12 @@ def _read_keys(t: int, value: object) -> tuple[Key, ...]:
 
 
 def _read_want(fields: list[object]) -> Want:
-    ids = _items(fields[2], WANT_IDS_MAX, "wanted ids")
-    wanted = tuple(_bytes(event_id, ID_BYTES, ID_BYTES, "an id") for event_id in ids)
-    return Want(_number(fields[0], 1, INT_MAX, "a ticket"), _model(fields[1]), wanted)
+    return Want(_number(fields[0], 1, INT_MAX, "a ticket"), _model(fields[1]), _ids(fields[2]))
+
+
+def _ids(value: object) -> tuple[bytes, ...]:
+    ids = _items(value, WANT_IDS_MAX, "ids")
+    return tuple(_bytes(event_id, ID_BYTES, ID_BYTES, "an id") for event_id in ids)
 
 
 def _read_events(fields: list[object]) -> Events:
@@ -307,7 +326,8 @@ def _read_got(fields: list[object]) -> Got:
 
 
 def _read_bye(fields: list[object]) -> Bye:
-    return Bye(_exact(fields[0], str, "a reason")[:REASON_CHARACTERS_MAX])
+    reason = _exact(fields[0], str, "a reason")[:REASON_CHARACTERS_MAX]
+    return Bye(reason, _exact(fields[1], bool, "full"))
 
 
 def _read_peers(fields: list[object]) -> Peers:
@@ -339,18 +359,21 @@ def _read_dispute(fields: list[object]) -> Dispute:
 
 
 _READERS: Final[dict[int, tuple[int, Callable[[list[object]], Message]]]] = {
-    0: (5, _read_hello),
+    0: (6, _read_hello),
     1: (2, _read_summary),
-    2: (3, _read_ask),
-    3: (3, _read_answer),
+    2: (4, _read_ask),
+    3: (4, _read_answer),
     4: (3, _read_want),
     5: (4, _read_events),
     6: (5, _read_part),
     7: (3, _read_got),
-    8: (0, lambda _: Ping()),
-    9: (0, lambda _: Pong()),
-    10: (1, _read_bye),
+    8: (1, lambda fields: Ping(_now_us(fields[0]))),
+    9: (1, lambda fields: Pong(_now_us(fields[0]))),
+    10: (2, _read_bye),
     11: (2, _read_peers),
     12: (5, _read_dispute),
     13: (2, lambda fields: Confirm(_model(fields[0]), _exact(fields[1], bool, "confirmed"))),
+    14: (2, lambda fields: Have(_model(fields[0]), _ids(fields[1]))),
+    15: (0, lambda _: Prune()),
+    16: (2, lambda fields: Graft(_model(fields[0]), _ids(fields[1]))),
 }
