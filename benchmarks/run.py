@@ -20,7 +20,9 @@ from benchmarks import (
     bench_listeners,
     bench_lists,
     bench_log_length,
+    bench_network,
     bench_read,
+    bench_reconcile,
     bench_sealed,
     bench_store,
 )
@@ -38,6 +40,8 @@ BENCHMARKS: dict[str, Callable[[Size], Report]] = {
     "sealed": bench_sealed.run,
     "store": bench_store.run,
     "audit": bench_audit.run,
+    "reconcile": bench_reconcile.run,
+    "network": bench_network.run,
 }
 
 

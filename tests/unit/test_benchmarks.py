@@ -30,10 +30,12 @@ RESULTS = {
     "grants": "a5afb7247240bb98",
     "listeners": "e35137a6ef37cba8",
     "lists": "9cb6d1837e42045a",
+    "reconcile": "a52af5d490740173",
     "read": "e2e9a060e3388877",
     "sealed": "76452b6ad4c0e6a7",
     "store": "b02a7648c6b17326",
     "audit": "0d961a381f6a87bf",
+    "network": "efc7300e55ba0065",
 }
 """What the small size of each leaves behind; another only with other work or another format."""
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from dinemic_engine import access, log
 from dinemic_engine.canonical import Sealed, Value
 from dinemic_engine.edits import Set
 from dinemic_engine.errors import InvalidEvent, Reason
 from dinemic_engine.event import open_event_untrusted
-from dinemic_engine.ops import Epoch
+from dinemic_engine.ops import ADMIN, UPDATE, Epoch, Op, Policy, SetPolicy
 from dinemic_engine.store import keyspace, layout
-from support.graphs import CLERK, OWNER, Actor, Site, child, genesis, team
+from dinemic_engine.store.layout import AUTHORIZED
+from support.graphs import CHIEF, CLERK, OWNER, STRANGER, Actor, Site, child, genesis, team
 
 OLDER, NEWER = b"\1" * 32, b"\2" * 32
 
@@ -98,3 +102,69 @@ def test_an_object_row_is_read_as_it_is_written_and_not_as_it_was() -> None:
     site.store.write({keyspace.object_row_key(no): changed.pack()})
 
     assert site.view.need(first.object) == (no, changed)
+
+
+@pytest.mark.parametrize("ends", [CLERK.revoke(UPDATE), SetPolicy(Policy(is_open=True))])
+def test_who_wrote_last_is_judged_again_once_access_has_changed(ends: Op) -> None:
+    site = Site()
+    first = team()
+    write = child(first, CLERK, Set("a", 1))
+    more = child(write, CLERK, Set("a", 2))
+    change = child(first, OWNER, ends)
+    site.admit(first, write, more)
+    assert site.verdict(child(more, CLERK, Set("a", 3))) is True
+
+    site.admit(change)
+
+    assert site.verdict(child(more, CLERK, Set("a", 3))) is (type(ends) is SetPolicy)
+
+
+def test_a_stranger_gains_nothing_by_what_it_wrote_where_it_might() -> None:
+    site = Site()
+    first = team(Policy(is_open=False, fields=(("a", True),)))
+    write = child(first, STRANGER, Set("a", 1))
+    site.admit(first, write)
+
+    assert site.verdict(child(write, STRANGER, Set("a", 2))) is False
+    assert site.verdict(child(write, STRANGER, Set("b", 2))) is Reason.UNAUTHORIZED
+
+
+def test_a_right_that_came_back_counts_for_nobody_who_had_not_seen_it_come() -> None:
+    site = Site()
+    first = team(Policy(is_open=False, fields=(("a", True),)))
+    ended = child(first, CHIEF, CLERK.revoke(UPDATE))
+    write = child(ended, CLERK, Set("a", 1))
+    overruled = child(first, OWNER, CHIEF.revoke(ADMIN))  # had not seen `ended`, so it is void
+    site.admit(first, ended, write, overruled)
+    assert log.place_of(site.store, write.id).flags == AUTHORIZED
+
+    assert site.verdict(child(write, CLERK, Set("b", 2))) is Reason.UNAUTHORIZED
+
+
+def test_who_may_write_may_not_grant_for_that() -> None:
+    site = Site()
+    first = team()
+    write = child(first, CLERK, Set("a", 1))
+    site.admit(first, write)
+
+    assert site.verdict(child(write, CLERK, STRANGER.grant(UPDATE))) is Reason.ACCESS_CHANGE
+
+
+def test_a_granted_writer_is_looked_up_once_in_a_run_of_edits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[bytes] = []
+    plain = access.grant_for
+
+    def counted(*arguments: Any, **more: Any) -> Any:
+        asked.append(arguments[3])
+        return plain(*arguments, **more)
+
+    monkeypatch.setattr(access, "grant_for", counted)
+    site = Site()
+    events = [team()]
+    for number in range(10):
+        events.append(child(events[-1], CLERK, Set("a", number)))
+    site.admit(*events)
+
+    assert asked == [CLERK.id]
