@@ -54,6 +54,7 @@ class DAction:
 
         Raises:
             NotLaunched: no node is open.
+            UsageError: the node is a relay.
             ValueError: a malformed filter.
             TypeError: one of the 23 methods is a coroutine or a generator.
         """

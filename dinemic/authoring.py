@@ -13,7 +13,7 @@ from typing import Final
 from dinemic.callbacks import in_guard
 from dinemic.gate import Gate
 from dinemic.guarding import Guarding
-from dinemic.keyring import Keyring, ObjectKeys
+from dinemic.keyring import Keys, ObjectKeys
 from dinemic.sealer import SUITES, Edits, Sealer
 from dinemic_engine.canonical import Sealed, Value
 from dinemic_engine.errors import NotOwned, Reason, Unreadable, UpdateRejected, UsageError
@@ -37,10 +37,13 @@ class Authoring:
     def __init__(
         self,
         gate: Gate,
-        keyring: Keyring,
+        keyring: Keys,
         sealer: Sealer,
         guarding: Guarding,
         check_open: Callable[[], None],
+        entropy: Callable[[int], bytes],
+        *,
+        relay: bool = False,
     ) -> None:
         self._gate = gate
         self._guarding = guarding
@@ -48,6 +51,8 @@ class Authoring:
         self._keyring = keyring
         self._sealer = sealer
         self._check_open = check_open
+        self._entropy = entropy
+        self._relay = relay
 
     def create(
         self,
@@ -66,7 +71,7 @@ class Authoring:
             UpdateRejected: one of them has a sealing key of another suite; nothing was made.
         """
         self._check_may_write()
-        keys = ObjectKeys.generate(suite)
+        keys = ObjectKeys.generate(suite, self._entropy)
         ops: list[Op] = [Create(model, suite, keys.sealing.public, policy)]
         for subject in dict.fromkeys(granted):
             ops += [self.grant(subject, role, suite) for role in _CONSTRUCTOR_ROLES]
@@ -84,10 +89,15 @@ class Authoring:
         """Return if this thread may make an event.
 
         Raises:
-            UsageError: a guard runs in it, which is asked about a change and makes none.
+            UsageError: a guard runs in it, which is asked about a change and makes none; or the
+                node is a relay.
             NotLaunched: the node was shut down.
+            ClockOff: this host's clock is not that of its peers.
         """
         self._check_open()
+        if self._relay:
+            raise UsageError("this node is a relay: it keeps what others make, and makes nothing")
+        self._gate.check_clock()
         if in_guard():
             raise UsageError("a guard may read, and write nothing: do it in an after-callback")
 

@@ -52,19 +52,28 @@ class Config:
     listen: str | None = None
     """``host:port``, port 0 = any free one; None: the transport decides."""
     peers: tuple[str, ...] = ()
-    """``host:port`` each."""
+    """``host:port``, ``node@host:port`` or, if the transport can find it, ``node`` each."""
     discover: bool = True
     cluster: str = "dinemic"
     cluster_key: bytes | None = field(default=None, repr=False)
     """At least 16 bytes; None: the node is open to its network."""
     allow: frozenset[bytes] | None = None
     """Node ids that may connect; None: no such list, empty: nobody."""
+    deny: frozenset[bytes] = frozenset()
+    """Node ids that may not, whether they are allowed or not."""
+    transport: Literal["tcp", "iroh"] = "tcp"
+    iroh_relay: str | None = None
+    """``"n0"`` or a relay's URL; None: nodes reach each other directly or not at all."""
     models: tuple[str, ...] = ("*",)
+    relay: bool = False
+    """Keep and pass on what others make, and make nothing: no object's key is here."""
     store: Literal["rocksdb", "memory"] = "rocksdb"
     durability: Literal["group", "sync"] = "group"
     passphrase: str | None = field(default=None, repr=False)
     loglevel: str | None = None
     """A name of `logs.LEVELS`; None leaves logging alone."""
+    metrics: str | None = None
+    """``host:port`` where Prometheus finds the figures, port 0 = any free one; None: nowhere."""
 
     @classmethod
     def load(
@@ -126,8 +135,10 @@ def _from_file(path: Path) -> dict[str, Any]:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError:
         raise UsageError(f"{path} is not UTF-8 text") from None  # the cause holds its bytes
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # not only TOMLDecodeError: a number may have too many digits
         raise UsageError(f"{path} is not TOML: {error}") from None
+    except RecursionError:
+        raise UsageError(f"{path} is not TOML: it nests too deep") from None
     found: dict[str, Any] = {}
     for name, value in options.items():
         place = f"{name} in {path}"
@@ -176,8 +187,10 @@ def _bool_from_text(text: str) -> bool | str:
 _FROM_TEXT: Final[dict[str, Callable[[str], object]]] = {
     "peers": _list_from_text,
     "allow": _list_from_text,
+    "deny": _list_from_text,
     "models": _list_from_text,
     "discover": _bool_from_text,
+    "relay": _bool_from_text,
 }
 
 
@@ -214,7 +227,23 @@ def _listen(value: object) -> str:
 
 
 def _peers(value: object) -> tuple[str, ...]:
-    return tuple(_address(item, port_min=1) for item in _texts(value))
+    return tuple(_peer(item) for item in _texts(value))
+
+
+def _peer(text: str) -> str:
+    """A place, a node at a place, or a node wherever it is."""
+    node, at, place = text.rpartition("@")
+    if not at and ":" not in text:
+        node, place = text, ""
+    if node or at:
+        try:
+            ids.from_text_untrusted(node)
+        except ValueError:
+            form = "host:port, node@host:port or node"
+            raise ValueError(f"not of the form {form}: {text[:300]!r}") from None
+    if place or at:
+        _address(place, port_min=1)
+    return text
 
 
 def _address(text: str, *, port_min: int) -> str:
@@ -238,7 +267,7 @@ def _is_host(host: str) -> bool:
     return _HOST.fullmatch(host) is not None
 
 
-def _discover(value: object) -> bool:
+def _bool(value: object) -> bool:
     if not isinstance(value, bool):
         raise ValueError(f"must be true or false, not {value!r:.80}")
     return value
@@ -272,8 +301,15 @@ def _cluster_key(value: object) -> bytes:
     return value
 
 
-def _allow(value: object) -> frozenset[bytes]:
+def _node_ids(value: object) -> frozenset[bytes]:
     return frozenset(ids.from_text_untrusted(item) for item in _texts(value))
+
+
+def _iroh_relay(value: object) -> str:
+    text = _text(value)
+    if text != "n0" and not re.fullmatch(r"https?://[!-~]+", text):
+        raise ValueError(f"must be 'n0' or the URL of a relay, not {text[:300]!r}")
+    return text
 
 
 def _models(value: object) -> tuple[str, ...]:
@@ -299,14 +335,19 @@ _CHECKS: Final[dict[str, Callable[[object], object]]] = {
     "home": _home,
     "listen": _listen,
     "peers": _peers,
-    "discover": _discover,
+    "discover": _bool,
     "cluster": _cluster,
     "cluster_key": _cluster_key,
-    "allow": _allow,
+    "allow": _node_ids,
+    "deny": _node_ids,
+    "transport": _one_of("tcp", "iroh"),
+    "iroh_relay": _iroh_relay,
     "models": _models,
+    "relay": _bool,
     "store": _one_of("rocksdb", "memory"),
     "durability": _one_of("group", "sync"),
     "passphrase": _text,
     "loglevel": _one_of(*LEVELS),
+    "metrics": _listen,
 }
 assert set(_CHECKS) == {option.name for option in fields(Config)}

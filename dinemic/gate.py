@@ -9,7 +9,7 @@ the network runs. Reads take none. What a batch makes visible is queued for the 
 batch itself, so no notification is lost between the two.
 
 Durability by `flush` on a thread: a write that returned is in the operating system's hands (it
-survives kill -9) and on disk within `node.GROUP_COMMIT_S` and the flush; with
+survives kill -9) and on disk within `keeper.GROUP_COMMIT_S` and the flush; with
 ``durability="sync"`` before it returns.
 """
 
@@ -18,15 +18,16 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from dinemic.deliveries import Cause
-from dinemic_engine.errors import StoreError
+from dinemic_engine.errors import ClockOff, StoreError
 from dinemic_engine.event import Event
 from dinemic_engine.guards import is_detached
 from dinemic_engine.ledger import Ledger, Proposal
+from dinemic_engine.limits import CLOCK_OFF_US
 from dinemic_engine.outcomes import Admitted, Answered
 from dinemic_engine.store import Store
 from dinemic_engine.store.layout import AUTHORIZED
@@ -54,7 +55,9 @@ class Counters:
 class Gate:
     """The one way into a node's store."""
 
-    def __init__(self, store: Store, durability: str) -> None:
+    def __init__(
+        self, store: Store, durability: str, clock: Callable[[], int] | None = None
+    ) -> None:
         self.view: Final = View(store)
         self.ledger: Final = Ledger(store)
         self.lock: Final = threading.RLock()
@@ -67,10 +70,21 @@ class Gate:
         self.wake: Final = threading.Event()
         """Set when something was written, or must wait: the keeper has work."""
         self._durability = durability
+        self._clock = clock
 
     def now_us(self) -> int:
-        """Microseconds since the Unix epoch, by this host's clock."""
-        return _now_us()
+        """Microseconds since the Unix epoch, by this host's clock or the one that was given."""
+        return _now_us() if self._clock is None else self._clock()
+
+    def check_clock(self) -> None:
+        """Return if this host's clock is about that of the peers, as far as they say (ORD-5).
+
+        Raises:
+            ClockOff: it is not; nothing is authored until it is set.
+        """
+        behind_us = self.network.clock_behind_us if self.network is not None else None
+        if behind_us is not None and abs(behind_us) > CLOCK_OFF_US:
+            raise ClockOff(behind_us)
 
     def check_flushed(self) -> None:
         """Return if every flush so far succeeded.

@@ -31,10 +31,10 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NoReturn, cast
+from typing import Final, NoReturn, Protocol, cast
 
 from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
@@ -83,10 +83,34 @@ class ObjectKeys:
     sealing: SealingKey
 
     @classmethod
-    def generate(cls, suite: int = SUITE_X25519) -> ObjectKeys:
-        """New keys from the system's entropy, the sealing key of `suite`."""
-        sealing = SealingKey(os.urandom(SEALING_PRIVATE_BYTES[suite]))
-        return cls(SigningKey(os.urandom(_KEY_BYTES)), sealing)
+    def generate(
+        cls, suite: int = SUITE_X25519, entropy: Callable[[int], bytes] = os.urandom
+    ) -> ObjectKeys:
+        """New keys, by default from the system's entropy; the sealing key is of `suite`."""
+        sealing = SealingKey(entropy(SEALING_PRIVATE_BYTES[suite]))
+        return cls(SigningKey(entropy(_KEY_BYTES)), sealing)
+
+
+class Keys(Protocol):
+    """The private keys of a node and its objects, wherever they are kept."""
+
+    @property
+    def node_key(self) -> SigningKey:
+        """The key the node proves itself with to peers."""
+
+    def owned(self) -> frozenset[bytes]:
+        """The ids of all objects whose private keys are here."""
+
+    def __contains__(self, object_id: object) -> bool: ...
+
+    def get(self, object_id: bytes) -> ObjectKeys | None:
+        """The keys of an object, or None if they are not here."""
+
+    def add(self, object_id: bytes, keys: ObjectKeys) -> None:
+        """Keep the keys of an object; they survive a crash when this returns."""
+
+    def add_all(self, added: Mapping[bytes, ObjectKeys]) -> None:
+        """As `add`, of some objects, all or none."""
 
 
 class Keyring:
@@ -99,11 +123,13 @@ class Keyring:
         owned: set[bytes],
         *,
         writable: bool,
+        node_only: bool,
     ) -> None:
         """Use `open`."""
         self._directory = directory
         self._seal = seal
         self._writable = writable
+        self._node_only = node_only
         self._lock = threading.Lock()  # held while a file is written and while these change:
         self._owned = owned
         self._owned_view: frozenset[bytes] | None = None
@@ -112,15 +138,22 @@ class Keyring:
 
     @classmethod
     def open(
-        cls, directory: Path, passphrase: str | None = None, *, create: bool = True
+        cls,
+        directory: Path,
+        passphrase: str | None = None,
+        *,
+        create: bool = True,
+        node_only: bool = False,
     ) -> Keyring:
         """The keyring in `directory`; with `create` made there if there is none, with a node key.
 
         With ``create=False`` nothing is ever written, also not by the keyring that is returned: for
-        a look beside a running node, as of this moment.
+        a look beside a running node, as of this moment. With `node_only` it has no object's keys
+        and takes none.
 
         Raises:
-            UsageError: wrong passphrase, or one is missing, or given for a keyring without.
+            UsageError: wrong passphrase, or one is missing, or given for a keyring without; or
+                `node_only`, and keys of objects are there.
             StoreCorrupt: a file is not what was written, or is gone; the message names it.
             StoreFull: no room left on the device.
             StoreError: no keyring there (``create=False``), other users may read it, or the
@@ -131,6 +164,11 @@ class Keyring:
                 private_files.make_directory(directory)
             names = private_files.names_in(directory)
             owned = {_object_id_untrusted(directory, name) for name in names if _is_object(name)}
+            if node_only and owned:
+                raise UsageError(
+                    f"a relay has no keys of objects, and {len(owned)} are in {directory}: "
+                    "give it a home of its own"
+                )
             if _HEADER_NAME in names:
                 header = private_files.read(directory / _HEADER_NAME, _FILE_BYTES_MAX)
                 key = _unlock_untrusted(directory / _HEADER_NAME, header, passphrase)
@@ -147,7 +185,8 @@ class Keyring:
                 for name in names:
                     if name.startswith(private_files.UNFINISHED_PREFIX):
                         (directory / name).unlink(missing_ok=True)
-        return cls(directory, ChaCha20Poly1305(key) if key else None, owned, writable=create)
+        seal = ChaCha20Poly1305(key) if key else None
+        return cls(directory, seal, owned, writable=create, node_only=node_only)
 
     @property
     def node_key(self) -> SigningKey:
@@ -188,11 +227,14 @@ class Keyring:
         Those that are kept already stay. A crash in the middle may leave some; repeat the call.
 
         Raises:
-            UsageError: other keys are kept for one of them (they stay), or `create` was False.
+            UsageError: other keys are kept for one of them (they stay), or `create` was False, or
+                `node_only` True.
             StoreFull, StoreError, StoreCorrupt: as for `open`; none of the keys is kept.
         """
         if not self._writable:
             raise UsageError(f"the keyring in {self._directory} was opened for reading only")
+        if self._node_only:
+            raise UsageError(f"{self._directory} is a relay's: it takes no keys of objects")
         with self._lock:
             missing: dict[Path, bytes] = {}
             for object_id, keys in added.items():

@@ -31,8 +31,8 @@ from dinemic.deliveries import Cause, Deliveries, Delivery
 from dinemic.filters import compile_filter
 from dinemic.guards import Guards
 from dinemic.registry import NewRows, Registered, Registry
-from dinemic.workers import Workers
-from dinemic_engine.errors import DinemicError, NotLaunched
+from dinemic.workers import THREADS_MAX, Workers
+from dinemic_engine.errors import DinemicError, NotLaunched, UsageError
 from dinemic_engine.event import Event
 from dinemic_engine.guards import Asked
 from dinemic_engine.ids import short, to_text
@@ -72,15 +72,21 @@ class ListenersStatus(NamedTuple):
 
 
 class Listeners:
-    """The listeners of one node. Any thread may call anything."""
+    """The listeners of one node. Any thread may call anything.
 
-    def __init__(self, host: ListenerHost) -> None:
+    Without `threads` nobody is asked about events of peers or told of changes but by `step`. A
+    `relay` has none.
+    """
+
+    def __init__(self, host: ListenerHost, *, threads: bool = True, relay: bool = False) -> None:
         self._host = host
+        self._relay = relay
         self._registry = Registry(host.scan_rows, host.write_rows)
         self._guards = Guards(self._registry, host)
         self._deliveries = Deliveries(self._registry, host.scan_rows, host.write_rows)
-        self._tellers: Workers[int] = Workers("dinemic-listener", self._tell_some)
-        self._judges: Workers[bytes] = Workers("dinemic-guard", self._judge)
+        most = THREADS_MAX if threads else 0
+        self._tellers: Workers[int] = Workers("dinemic-listener", self._tell_some, most)
+        self._judges: Workers[bytes] = Workers("dinemic-guard", self._judge, most)
         self._changing = threading.RLock()
         """Held by whoever applies or revokes; never while user code runs."""
         self._counting = threading.Lock()
@@ -107,8 +113,10 @@ class Listeners:
             ValueError: a malformed filter.
             TypeError: a callback that is a coroutine or a generator, and so would never run.
             StoreError: it could not be kept; nothing was changed.
-            NotLaunched: the node was shut down.
+            UsageError: the node is a relay, or was shut down (`NotLaunched`).
         """
+        if self._relay:
+            raise UsageError("this node is a relay: it passes everything on and judges nothing")
         compiled = compile_filter(filter)
         callbacks = listener.overridden()
         name, applied = name_of(listener), Applied(listener, contextvars.copy_context())
@@ -249,6 +257,15 @@ class Listeners:
             self._delivered += 1
             self._failed += failed
         return True
+
+    @property
+    def busy(self) -> bool:
+        """Whether somebody waits to be asked or told, or is; takes no lock."""
+        return self._judges.busy or self._tellers.busy
+
+    def step(self) -> bool:
+        """Ask or tell whoever waits longest, in this thread; False if nobody waits."""
+        return self._judges.step() or self._tellers.step()
 
     # -- the end ------------------------------------------------------------------------------
 

@@ -12,21 +12,24 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 import trio
 
 from dinemic_engine.errors import NotLaunched, TransportError, UsageError
-from dinemic_engine.ids import short
+from dinemic_engine.ids import short, to_text
 from dinemic_transport import addresses as address_form
 from dinemic_transport.channel import TcpTransport
 from dinemic_transport.discovery import MdnsDiscovery
 from dinemic_transport.link import Discovery
 from dinemic_transport.replica import Replica
 from dinemic_transport.runner import Runner
-from dinemic_transport.status import NetworkStatus, PeerStatus
+from dinemic_transport.status import Divergence, NetworkStatus, PeerStatus
 
-__all__ = ["Network", "NetworkStatus", "PeerStatus"]
+__all__ = ["Divergence", "Network", "NetworkStatus", "PeerStatus"]
+
+if TYPE_CHECKING:
+    from dinemic_transport.iroh_transport import IrohTransport
 
 START_SECONDS_MAX: Final = 30.0
 STOP_SECONDS_MAX: Final = 5.0
@@ -53,24 +56,36 @@ class Network:
         cluster: str = "dinemic",
         cluster_key: bytes | None = None,
         allow: frozenset[bytes] | None = None,
+        deny: frozenset[bytes] = frozenset(),
+        transport: Literal["tcp", "iroh"] = "tcp",
+        iroh_relay: str | None = None,
     ) -> None:
         """Mint the certificates; no traffic yet.
 
         Raises:
-            UsageError: an option is no address, no model name or otherwise impossible.
+            UsageError: an option is no address, no model name or otherwise impossible, or the
+                transport is an extra that is not installed.
         """
-        for address in peers:
-            address_form.split_untrusted(address)
-        transport = TcpTransport(
-            node_seed, listen=listen, cluster=cluster, cluster_key=cluster_key, allow=allow
+        channel = _make_transport(
+            transport,
+            node_seed,
+            iroh_relay=iroh_relay,
+            listen=listen,
+            cluster=cluster,
+            cluster_key=cluster_key,
+            allow=allow,
+            deny=deny,
         )
-        self._node_id: Final = transport.node_id
+        for address in peers:
+            channel.check_address_untrusted(address)
+        self._node_id: Final = channel.node_id
+        self._over: Final[Literal["tcp", "udp"]] = "udp" if transport == "iroh" else "tcp"
         self._cluster: Final = cluster
         self._is_open: Final = cluster_key is None
         self._runner: Final = Runner(
             replica,
-            transport,
-            node_id=transport.node_id,
+            channel,
+            node_id=channel.node_id,
             cluster=cluster,
             rand=random.SystemRandom().random,
             peers=peers,
@@ -87,6 +102,11 @@ class Network:
     def addresses(self) -> tuple[str, ...]:
         """Where this node listens, ``host:port`` each; empty before `start`."""
         return self._runner.addresses
+
+    @property
+    def clock_behind_us(self) -> int | None:
+        """How far this host's clock is behind the median of the peers' (ORD-5); None if unknown."""
+        return self._runner.clock_behind_us
 
     def start(self) -> None:
         """Return when the node listens; everything else goes on in the background.
@@ -128,7 +148,7 @@ class Network:
         try:
             status = self._ask(self._runner.status)
         except NotLaunched:
-            status = NetworkStatus(self._node_id, (), 0, False, ())
+            status = NetworkStatus(to_text(self._node_id), (), 0, False, ())
         return replace(status, error=self._error)
 
     def wait_synced(self, timeout: float) -> bool:
@@ -187,8 +207,9 @@ class Network:
 
     def _discoveries(self, addresses: Sequence[str]) -> list[Discovery]:
         places = [address_form.split_untrusted(address) for address in addresses]
-        hosts = [host for host, _ in places]
-        return [MdnsDiscovery(self._node_id, places[0][1], self._cluster, hosts=hosts)]
+        port = places[0][1]  # iroh has another for IPv6, which is not announced
+        hosts = [host for host, its_port in places if its_port == port]
+        return [MdnsDiscovery(self._node_id, port, self._cluster, hosts=hosts, over=self._over)]
 
     def _ask(self, call: Callable[[], _T]) -> _T:
         """What `call()` returns on the network thread.
@@ -217,6 +238,22 @@ class Network:
             except TimeoutError:
                 if not thread.is_alive() and not answer.done():
                     raise NotLaunched("the network of this node has stopped") from None
+
+
+def _make_transport(
+    kind: Literal["tcp", "iroh"], node_seed: bytes, *, iroh_relay: str | None, **options: Any
+) -> TcpTransport | IrohTransport:
+    if kind == "tcp":
+        return TcpTransport(node_seed, **options)
+    try:
+        from dinemic_transport.iroh_transport import IrohTransport
+    except ModuleNotFoundError as error:
+        if error.name != "iroh":
+            raise
+        raise UsageError(
+            "transport 'iroh' needs a package that is not installed: pip install 'dinemic[iroh]'"
+        ) from None
+    return IrohTransport(node_seed, relay=iroh_relay, **options)
 
 
 def _first(error: BaseException) -> BaseException:

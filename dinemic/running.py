@@ -7,9 +7,9 @@ import contextlib
 import contextvars
 import os
 import threading
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dinemic.config import Config
 from dinemic.filters import compile_filter
@@ -18,7 +18,23 @@ from dinemic.node import Node, Status
 from dinemic_engine.errors import NotLaunched, UsageError
 from dinemic_engine.ids import db_id
 
-_NETWORK_OPTIONS = frozenset({"listen", "peers", "discover", "cluster", "cluster_key", "allow"})
+if TYPE_CHECKING:
+    from dinemic.outlet import Outlet, Window
+
+_NETWORK_OPTIONS = frozenset(
+    [
+        "listen",
+        "peers",
+        "discover",
+        "cluster",
+        "cluster_key",
+        "allow",
+        "deny",
+        "transport",
+        "iroh_relay",
+        "metrics",
+    ]
+)
 
 _lock = threading.RLock()
 _node: Node | None = None
@@ -63,21 +79,27 @@ def launch(home: str | os.PathLike[str] | None = None, **options: object) -> Nod
     Options, each also in ``dinemic.toml`` of the home and as ``DINEMIC_...`` in the environment:
 
     - `listen`: ``host:port`` to listen on; by default any free port of every interface.
-    - `peers`: addresses ``host:port`` to dial besides those found.
+    - `peers`: addresses ``host:port`` or ``node@host:port`` to dial besides those found.
     - `discover`: find and be found, by mDNS and through peers; True by default.
     - `cluster`: the network's name; nodes of other names are not talked to.
     - `cluster_key`: a secret shared by the network; without it anybody on the LAN gets in.
     - `allow`: node ids to talk to and nobody else.
+    - `deny`: node ids not to talk to, also if they are allowed.
+    - `transport`: ``"tcp"``, or ``"iroh"`` (an extra) to dial nodes by key, also behind NAT.
+    - `iroh_relay`: ``"n0"`` or the URL of a relay; without one iroh asks no server for anything.
     - `models`: names of the models to hold; ``("*",)`` is every one.
+    - `relay`: keep and pass on what others make, without a key of any object; make nothing.
     - `store`: ``"rocksdb"`` or ``"memory"``.
     - `durability`: ``"group"`` (on disk within 10 ms) or ``"sync"`` (before a write returns).
     - `passphrase`: protects the private keys on disk.
     - `loglevel`: as `set_loglevel`.
+    - `metrics`: ``host:port`` to serve figures for Prometheus on; nobody is asked who he is there.
 
     Raises:
         UsageError: an unknown option, a wrong value, or a second call with other options.
         StoreLocked: another process has the home open.
         StoreError: the home cannot be used.
+        TransportError: an address cannot be listened on.
     """
     with _lock:
         given = _options(home, options)
@@ -93,7 +115,7 @@ def launch(home: str | os.PathLike[str] | None = None, **options: object) -> Nod
 
 
 def _connect(node: Node) -> None:
-    """Start the network of an open node if it has none."""
+    """Start the network of an open node if it has none, and tell others of it."""
     if node.network is None:
         from dinemic.net import Network
 
@@ -107,13 +129,37 @@ def _connect(node: Node) -> None:
             cluster=config.cluster,
             cluster_key=config.cluster_key,
             allow=config.allow,
+            deny=config.deny,
+            transport=config.transport,
+            iroh_relay=config.iroh_relay,
         )
+        outlet = _open_outlet(node)
         node.network = network  # before it starts: what is written meanwhile is announced
         try:
             network.start()
         except BaseException:
             node.network = None
+            outlet.stop()
             raise
+        node.outlet = outlet
+        outlet.start()
+
+
+def _open_outlet(node: Node) -> Outlet:
+    """The windows that others look through: in the home, and on the port for figures if asked."""
+    from dinemic import live, metrics
+    from dinemic.outlet import Looks, Outlet
+
+    look = Looks(node.status)
+    windows: list[Window] = []
+    address = None
+    if node.config.metrics is not None:
+        window, address = metrics.open_window(node.config.metrics, look)
+        windows.append(window)
+    in_home = live.open_window(node.config.home, look)
+    if in_home is not None:
+        windows.append(in_home)
+    return Outlet(windows, address)
 
 
 def shutdown() -> None:
@@ -162,6 +208,16 @@ def _check_same(node: Node, given: Mapping[str, object]) -> None:
         )
 
 
+@contextlib.contextmanager
+def acting(node: Node) -> Iterator[None]:
+    """Objects, handles and listeners made in the block belong to `node`."""
+    token = _entered.set(node)
+    try:
+        yield
+    finally:
+        _entered.reset(token)
+
+
 @contextlib.asynccontextmanager
 async def open_node(
     home: str | os.PathLike[str] | None = None, *, network: bool = True, **options: object
@@ -185,15 +241,12 @@ async def open_node(
         return node
 
     node = await run_sync(open_it)
-    token = _entered.set(node)
     try:
-        yield node
+        with acting(node):
+            yield node
     finally:
-        try:
-            _entered.reset(token)
-        finally:
-            with CancelScope(shield=True):
-                await run_sync(node.close)
+        with CancelScope(shield=True):
+            await run_sync(node.close)
 
 
 def object_list(filter: str = "") -> list[str]:

@@ -11,7 +11,7 @@ import os
 import click
 
 from dinemic._version import __version__
-from dinemic.cli import access, bundle, demo, keys, listings, node, state, vetoes
+from dinemic.cli import access, bundle, demo, doctor, keys, listings, node, state, status, vetoes
 from dinemic.cli.common import Commands
 
 
@@ -21,7 +21,8 @@ from dinemic.cli.common import Commands
 def main(context: click.Context) -> None:
     """Signed, encrypted objects that live on every node at once, without a server.
 
-    All commands but demo, node, import, keys and vetoes lift only read, also beside a running node.
+    All commands but demo, node, import, keys, vetoes lift and a repair by doctor only read, also
+    beside a running node; status and peers ask it what it is doing.
     They work on the home named by --home, else by DINEMIC_HOME, else on the user's own.
 
     Exit codes: 0 all is well, 1 findings, 2 the call or the store cannot be used.
@@ -33,6 +34,8 @@ def main(context: click.Context) -> None:
 for _command in (
     demo.demo,
     node.node,
+    status.status,
+    status.peers,
     listings.objects,
     state.show,
     listings.log,
@@ -40,6 +43,7 @@ for _command in (
     vetoes.vetoes,
     state.replay,
     listings.audit,
+    doctor.doctor,
     bundle.export_bundle,
     bundle.import_bundle,
     keys.keys,

@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import struct
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any, Final, TypeVar
 
 import click
@@ -95,6 +98,23 @@ def reading(home: Path | None, *, check: bool = True) -> Iterator[Home]:
         raise StoreCorrupt(f"{path}: {error}; `dinemic audit` names all that is wrong") from error
     finally:
         store.close()
+
+
+@contextlib.contextmanager
+def told_to_stop() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set, from before the start until after the end."""
+    stop = threading.Event()
+
+    def tell(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(each, tell) for each in signals]
+    try:
+        yield stop
+    finally:
+        for each, handler in zip(signals, before, strict=True):
+            signal.signal(each, handler)
 
 
 def find_object(view: View, text: str) -> tuple[str, ObjectId]:

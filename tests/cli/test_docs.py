@@ -39,6 +39,7 @@ def test_these_are_the_commands() -> None:
         "access",
         "audit",
         "demo",
+        "doctor",
         "export",
         "import",
         "keys export",
@@ -47,8 +48,10 @@ def test_these_are_the_commands() -> None:
         "log",
         "node",
         "objects",
+        "peers",
         "replay",
         "show",
+        "status",
         "vetoes lift",
         "vetoes list",
     ]

@@ -2,74 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
-import subprocess
-import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from dinemic.cli import main
-
-SECONDS_MAX = 30.0
-
-
-class Process:
-    """A node process whose lines can be waited for."""
-
-    def __init__(self, *words: object, json: bool = True) -> None:
-        command = [sys.executable, "-m", "dinemic.cli", "node", "--no-discover"]
-        command += ["--listen", "127.0.0.1:0", *map(str, words)] + ["--json"] * json
-        self.process = subprocess.Popen(
-            command,
-            env={**os.environ, "DINEMIC_CLUSTER_KEY": "a key for these tests only"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self._watchdog = threading.Timer(SECONDS_MAX, self.process.kill)
-        self._watchdog.start()
-
-    def line(self) -> str:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        assert line, f"ended instead: {self.process.communicate()[1]}"
-        return line.rstrip("\n")
-
-    def document(self) -> Any:
-        return json.loads(self.line())
-
-    def end(self, number: signal.Signals) -> tuple[int, str, str]:
-        self.process.send_signal(number)
-        out, err = self.process.communicate()
-        return self.process.returncode, out, err
-
-    def close(self) -> None:
-        self._watchdog.cancel()
-        self.process.kill()
-        self.process.communicate()
-
+from support.node_process import Process, processes
 
 Start = Callable[..., Process]
 
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    started: list[Process] = []
-
-    def begin(*words: object, json: bool = True) -> Process:
-        started.append(Process(*words, json=json))
-        return started[-1]
-
-    yield begin
-    for process in started:
-        process.close()
+    with processes() as found:
+        yield found.node
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -128,6 +77,8 @@ def test_a_home_in_use_is_refused(start: Start, tmp_path: Path) -> None:
         ["--listen", "nowhere"],
         ["--peer", "host"],
         ["--allow", "somebody"],
+        ["--deny", "somebody"],
+        ["--metrics", "9464"],
         ["--model", "no model"],
         ["--cluster", ""],
         ["--durability", "never"],

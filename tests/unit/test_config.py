@@ -16,6 +16,7 @@ from dinemic_engine.errors import UsageError
 
 KEY = "correct horse battery"
 NODE = ids.to_text(bytes(range(32)))
+OTHER = ids.to_text(bytes(32))
 
 
 @pytest.fixture
@@ -41,6 +42,8 @@ def test_nothing_given_gives_the_defaults_in_the_platform_directory() -> None:
     assert (config.cluster, config.cluster_key, config.allow) == ("dinemic", None, None)
     assert (config.models, config.store, config.durability) == (("*",), "rocksdb", "group")
     assert (config.passphrase, config.loglevel) == (None, None)
+    assert (config.deny, config.relay, config.metrics) == (frozenset(), False, None)
+    assert (config.transport, config.iroh_relay) == ("tcp", None)
 
 
 def test_the_process_environment_is_the_one_used_unless_given(
@@ -95,6 +98,11 @@ def test_every_option_can_come_from_the_environment(home: Path) -> None:
             "DINEMIC_DURABILITY": "sync",
             "DINEMIC_PASSPHRASE": "pässword",
             "DINEMIC_LOGLEVEL": "debug",
+            "DINEMIC_DENY": f"{NODE}, {OTHER}",
+            "DINEMIC_RELAY": "yes",
+            "DINEMIC_TRANSPORT": "iroh",
+            "DINEMIC_IROH_RELAY": "n0",
+            "DINEMIC_METRICS": "[::1]:9464",
             "PATH": "/bin",
         },
     )
@@ -111,6 +119,11 @@ def test_every_option_can_come_from_the_environment(home: Path) -> None:
         durability="sync",
         passphrase="pässword",
         loglevel="debug",
+        deny=frozenset({bytes(range(32)), bytes(32)}),
+        relay=True,
+        transport="iroh",
+        iroh_relay="n0",
+        metrics="[::1]:9464",
     )
 
 
@@ -118,7 +131,8 @@ def test_file_and_arguments_give_the_same_config_as_the_environment(home: Path) 
     write(
         home,
         f'listen = "[::]:4000"\npeers = ["a:1", "b:2"]\ndiscover = false\ncluster_key = "{KEY}"\n'
-        f'allow = ["{NODE}"]\nmodels = ["Person"]\n',
+        f'allow = ["{NODE}"]\ndeny = ["{OTHER}"]\nmodels = ["Person"]\n'
+        'relay = true\nmetrics = "127.0.0.1:0"\n',
     )
     arguments = load(
         home / "elsewhere",
@@ -127,7 +141,10 @@ def test_file_and_arguments_give_the_same_config_as_the_environment(home: Path) 
         discover=False,
         cluster_key=KEY.encode(),
         allow=(NODE,),
+        deny={OTHER},
         models=("Person", "Person"),
+        relay=True,
+        metrics="127.0.0.1:0",
     )
     environment = load(
         home / "elsewhere",
@@ -137,12 +154,16 @@ def test_file_and_arguments_give_the_same_config_as_the_environment(home: Path) 
             "DINEMIC_DISCOVER": "0",
             "DINEMIC_CLUSTER_KEY": KEY,
             "DINEMIC_ALLOW": NODE,
+            "DINEMIC_DENY": OTHER,
             "DINEMIC_MODELS": "Person",
+            "DINEMIC_RELAY": "on",
+            "DINEMIC_METRICS": "127.0.0.1:0",
         },
     )
     assert arguments == environment
     from_file = load(home)
-    for name in ("listen", "peers", "discover", "cluster_key", "allow", "models"):
+    names = "listen peers discover cluster_key allow deny models relay metrics"
+    for name in names.split():
         assert getattr(from_file, name) == getattr(arguments, name)
 
 
@@ -204,6 +225,15 @@ def test_variables_of_tests_are_ignored(home: Path) -> None:
         ("peers", ["a"], "host:port"),
         ("peers", ["a:0"], r"1\.\.65535"),
         ("peers", [""], "empty"),
+        ("peers", [f"{NODE}@"], "host:port"),
+        ("peers", [f"{NODE}@a:0"], r"1\.\.65535"),
+        ("peers", ["@a:1"], "node@host:port"),
+        ("peers", [f"{NODE.upper()}@a:1"], "node@host:port"),
+        ("peers", [NODE[1:]], "node@host:port"),
+        ("transport", "udp", "tcp, iroh"),
+        ("iroh_relay", "", "empty"),
+        ("iroh_relay", "relay.example", "URL"),
+        ("iroh_relay", "https://relay.example/ x", "URL"),
         ("peers", [1], "text, not int"),
         ("discover", 1, "true or false"),
         ("discover", "yes", "true or false"),
@@ -213,6 +243,13 @@ def test_variables_of_tests_are_ignored(home: Path) -> None:
         ("allow", NODE, "list of texts"),
         ("allow", [NODE.upper()], "canonical"),
         ("allow", ["abc"], "52"),
+        ("deny", NODE, "list of texts"),
+        ("deny", ["abc"], "52"),
+        ("relay", "true", "true or false"),
+        ("relay", 1, "true or false"),
+        ("metrics", "9464", "host:port"),
+        ("metrics", ":9464", "host:port"),
+        ("metrics", 9464, "text, not int"),
         ("models", [], "names no model"),
         ("models", ["Per son"], "model name"),
         ("store", "RocksDB", "must be one of"),
@@ -228,6 +265,11 @@ def test_a_wrong_argument_is_refused_naming_it(
 ) -> None:
     with pytest.raises(UsageError, match=f"^argument {option}: .*{says}"):
         Config.load({"home": home, option: value}, {})
+
+
+def test_a_peer_is_a_place_a_node_at_a_place_or_a_node(home: Path) -> None:
+    peers = ("h:1", f"{NODE}@[::1]:1", f"{NODE}@h:1", NODE)
+    assert load(home, peers=peers).peers == peers
 
 
 def test_an_empty_list_in_the_environment_is_empty_and_never_unset(home: Path) -> None:
