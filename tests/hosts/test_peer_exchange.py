@@ -8,8 +8,7 @@ from support.hosts import Host, hosts
 
 NO_MDNS = "import dinemic.net\ndinemic.net.Network._discoveries = lambda self, addresses: []"
 LINKED = (
-    "{{peer.node_id.hex() for peer in dinemic.status().network.peers if peer.state == 'open'}}"
-    " == {!r}"
+    "{{peer.node_id for peer in dinemic.status().network.peers if peer.state == 'open'}} == {!r}"
 )
 """The set comprehension of the nodes there are open links to, compared."""
 
@@ -18,7 +17,7 @@ def start(host: Host, *peers: str, discover: bool = True) -> tuple[str, str]:
     """Launch without mDNS, which would find them too; node id and address."""
     host.run(NO_MDNS)
     address = host.launch(peers=list(peers), discover=discover)
-    return str(host.run("dinemic.status().network.node_id.hex()")), address
+    return str(host.run("dinemic.status().network.node_id")), address
 
 
 def test_nodes_that_know_the_middle_one_link_directly_and_live_on_without_it(

@@ -21,6 +21,30 @@ class Person({module}.DModel):
     salary = {module}.DField('salary', True)
 """
 
+HURRY = """
+import sys, dinemic.net
+for name, seconds in (
+    ('BACKOFF_SECONDS', (0.25, 1.0)),
+    ('DIAL_SECONDS_MAX', 2.0),
+    ('HANDSHAKE_SECONDS_MAX', 2.0),
+    ('HELLO_SECONDS', 2.0),
+    ('PING_SECONDS', 1.0),
+    ('PROMISE_SECONDS', 2.0),
+    ('RECHECK_SECONDS', (3.0, 6.0)),
+    ('REQUEST_SECONDS', 3.0),
+    ('SILENCE_SECONDS', 3.0),
+    ('WRITE_SECONDS_MAX', 4.0),
+):
+    users = [
+        module
+        for where, module in list(sys.modules.items())
+        if where.startswith('dinemic_transport') and hasattr(module, name)
+    ]
+    assert users, name
+    for module in users:
+        setattr(module, name, seconds)
+"""
+
 
 class RemoteError(Exception):
     """The host's code raised; `kind` is the name of the exception's type."""
@@ -51,14 +75,14 @@ class Host:
         """The process id (of the prefix command, if there is one)."""
         return self._process.pid
 
-    def run(self, code: str) -> Any:
-        """Run `code` there; the value of its last expression, if it is one.
+    def run(self, code: str, seconds: float = ANSWER_SECONDS_MAX) -> Any:
+        """Run `code` there; the value of its last expression, if it is one, in that time.
 
         Raises:
             RemoteError: it raised.
         """
         self.send(code)
-        return self.receive()
+        return self.receive(seconds)
 
     def send(self, code: str) -> None:
         """Begin to run `code`; `receive` waits for it."""
@@ -66,12 +90,12 @@ class Host:
         self._process.stdin.write(json.dumps({"run": code}).encode() + b"\n")
         self._process.stdin.flush()
 
-    def receive(self) -> Any:
+    def receive(self, seconds: float = ANSWER_SECONDS_MAX) -> Any:
         """The answer to what was sent."""
         assert self._process.stdout is not None
-        ready, _, _ = select.select([self._process.stdout], [], [], ANSWER_SECONDS_MAX)
+        ready, _, _ = select.select([self._process.stdout], [], [], seconds)
         if not ready:
-            raise TimeoutError(f"no answer in {ANSWER_SECONDS_MAX} s; log: {self.tail()}")
+            raise TimeoutError(f"no answer in {seconds} s; log: {self.tail()}")
         line = self._process.stdout.readline()
         if not line:
             raise EOFError(f"the host ended; log: {self.tail()}")
@@ -83,6 +107,19 @@ class Host:
     def tail(self) -> str:
         """The end of what it wrote to standard error."""
         return self.log.read_text(errors="replace")[-4000:]
+
+    def suspend(self) -> None:
+        """SIGSTOP: it does nothing at all until `resume`."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        self._process.send_signal(signal.SIGCONT)
+
+    def resident_bytes(self) -> int:
+        """The memory it holds at this moment (Linux)."""
+        status = Path(f"/proc/{self.pid}/statm").read_text("ascii").split()
+        return int(status[1]) * os.sysconf("SC_PAGE_SIZE")
 
     def kill(self) -> None:
         """kill -9, and wait until it is gone."""
@@ -122,12 +159,39 @@ class Host:
             f"end = time.monotonic() + {seconds}\n"
             f"while not ({condition}):\n"
             f"    assert time.monotonic() < end, 'still not: ' + {condition!r}\n"
-            "    time.sleep(0.01)\n"
+            "    time.sleep(0.01)\n",
+            seconds + ANSWER_SECONDS_MAX,
         )
 
     def digest(self) -> str:
         """The digest over all objects there."""
         return str(self.run("node.view.digest_all().hex()"))
+
+    def hurry(self) -> None:
+        """Shorten the network's patience there, before `launch`: a test cannot wait for a minute.
+
+        What a peer may be silent is 3 s and not 60, the longest pause between dials 1 s and not 60.
+        """
+        self.run(HURRY)
+
+    def as_ever(self) -> None:
+        """Nothing; what is done to hosts whose patience is not to be shortened."""
+
+    def set_clock(self, offset_seconds: float, *, frozen: bool = False) -> None:
+        """Set the clock of that process, as far from true time, from now on standing if `frozen`.
+
+        It is the wall clock of Python there; time that passes is measured by another.
+        """
+        self.run(
+            "import time\n"
+            "true_ns = getattr(time, 'true_ns', time.time_ns)\n"
+            f"time.true_ns, start, offset = true_ns, true_ns(), int({offset_seconds} * 1e9)\n"
+            + (
+                "time.time_ns = lambda: start + offset"
+                if frozen
+                else "time.time_ns = lambda: true_ns() + offset"
+            )
+        )
 
 
 @contextmanager

@@ -1,20 +1,30 @@
-"""A relay on loopback between two hosts: keeps what passed, and cuts when told."""
+"""A relay between two hosts: keeps what passed, delays it, and cuts when told."""
 
 from __future__ import annotations
 
 import contextlib
+import queue
 import socket
 import threading
+import time
 from types import TracebackType
+
+_IN_FLIGHT_MAX = 256
+"""Pieces on their way in one direction: a sender that is faster than the delay has to wait."""
 
 
 class Relay:
-    """Forwards connections to `target` (``host:port``), both ways."""
+    """Forwards connections to `target` (``host:port``), both ways, each way `delay_seconds` late.
 
-    def __init__(self, target: str) -> None:
-        host, _, port = target.rpartition(":")
-        self._target = (host, int(port))
-        self._listener = socket.create_server(("127.0.0.1", 0))
+    `listen` is where, any free port of loopback unless said otherwise.
+    """
+
+    def __init__(
+        self, target: str, listen: str = "127.0.0.1:0", *, delay_seconds: float = 0.0
+    ) -> None:
+        self._target = _place(target)
+        self._listener = socket.create_server(_place(listen))
+        self._delay_seconds = delay_seconds
         self._lock = threading.Lock()
         self._sockets: set[socket.socket] = set()
         self._marks: list[int] = []
@@ -26,7 +36,8 @@ class Relay:
     @property
     def address(self) -> str:
         """Where to dial instead of the target."""
-        return f"127.0.0.1:{self._listener.getsockname()[1]}"
+        host, port = self._listener.getsockname()
+        return f"{host}:{port}"
 
     def cut_at(self, *octets: int) -> None:
         """Break every connection when so many bytes have passed in all, at each of the marks."""
@@ -88,6 +99,36 @@ class Relay:
                 threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
 
     def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        if self._delay_seconds:
+            self._pump_late(source, sink)
+        else:
+            self._pump_at_once(source, sink)
+        self._drop(source, sink)
+
+    def _pump_late(self, source: socket.socket, sink: socket.socket) -> None:
+        """Read on while what was read is on its way."""
+        flight: queue.Queue[tuple[float, bytes]] = queue.Queue(_IN_FLIGHT_MAX)
+
+        def arrive() -> None:
+            while True:
+                due, data = flight.get()
+                time.sleep(max(0.0, due - time.monotonic()))
+                if not data:
+                    self._drop(source, sink)
+                    return
+                with contextlib.suppress(OSError):  # a reader that is gone ends the other side
+                    sink.sendall(data)
+
+        arriving = threading.Thread(target=arrive, daemon=True)
+        arriving.start()
+        while True:
+            data = _read(source)
+            flight.put((time.monotonic() + self._delay_seconds, data))
+            if not data:
+                break
+        arriving.join()
+
+    def _pump_at_once(self, source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
                 with self._lock:
@@ -98,7 +139,6 @@ class Relay:
                 if cut:
                     break
                 sink.sendall(data)
-        self._drop(source, sink)
 
     def _drop(self, *sockets: socket.socket) -> None:
         for each in sockets:
@@ -107,3 +147,16 @@ class Relay:
             each.close()
             with self._lock:
                 self._sockets.discard(each)
+
+
+def _place(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    return host, int(port)
+
+
+def _read(source: socket.socket) -> bytes:
+    """What comes next; nothing at the end, in order or not."""
+    try:
+        return source.recv(65536)
+    except OSError:
+        return b""
