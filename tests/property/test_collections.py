@@ -1,16 +1,13 @@
-"""I-11 for all data types: any history, any delivery, the same as the plain reference.
+"""I-11 for dicts, counters and sets: whatever order effects come and go in, the rows end the same.
 
-Histories hold revocations and closings, so events lose their effect and get it back.
+Everything they show is judged in `test_reference_judge`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dinemic_engine import canonical, log
 from dinemic_engine.edits import (
     EDITS,
     CounterAdd,
@@ -22,7 +19,6 @@ from dinemic_engine.edits import (
     SetRemove,
 )
 from dinemic_engine.event import Event
-from dinemic_engine.ids import EventId
 from dinemic_engine.ops import Policy
 from dinemic_engine.store import keyspace, layout
 from dinemic_engine.store.memory import MemoryStore
@@ -31,89 +27,9 @@ from dinemic_engine.types import (
     Change,
     counter,
     digest_items,
-    list_reading,
-    mapping,
-    members,
-    sequence,
     type_of,
 )
-from reference import lists
-from reference.types import counter_of, dict_of, set_of
-from support.graphs import FIELDS, OWNER, SEEDS, Site, child, delivery, genesis, histories
-from support.judged import Judged
-
-
-@given(histories(), SEEDS)
-def test_i_11_collections_are_those_of_the_plain_reference(events: list[Event], seed: int) -> None:
-    site = Site()
-    given_so_far: list[Event] = []
-    for batch in delivery(events, seed):
-        given_so_far += batch
-        site.ingest(batch)
-        judged = Judged.of(given_so_far)
-        for object_id in {event.object for event in judged.admitted.values()}:
-            agrees(site, judged, object_id)
-
-
-def agrees(site: Site, judged: Judged, object_id: bytes) -> None:
-    found = site.view.find(object_id)
-    assert found is not None
-    no, rows, ops = found[0], site.store, judged.effective_ops(object_id)
-    for name in FIELDS:
-        stored = mapping.stored_key(name)
-        expected = dict_of(ops, name)
-        entries = list(mapping.entries(rows, no, stored))
-        assert [(e.key, canonical.decode_untrusted(e.written.value)) for e in entries] == list(
-            expected.items()
-        )
-        assert mapping.length(rows, no, stored) == len(expected)
-        for key in expected:
-            heads = mapping.conflicts(rows, no, stored, key)
-            assert heads == conflicts(judged, ops, name, key)
-        total, sealed = counter_of(ops, name)
-        stored = counter.stored_key(name)
-        assert counter.read(rows, no, stored)[1] == total
-        adds = [
-            log.event_at(rows, no, t, event_id).ops[index]
-            for t, event_id, index in counter.sealed_adds(rows, no, stored)
-        ]
-        assert [op.amount for op in adds if isinstance(op, CounterAdd)] == sealed
-        stored = sequence.stored_key(name)
-        kin = [event for event in judged.admitted.values() if event.object == object_id]
-        standing = judged.effective(object_id).values()
-        elements = [
-            (item.element, item.value if item.position is None else (item.value, item.position))
-            for item in list_reading.items(rows, no, stored)
-        ]
-        assert elements == lists.values(kin, standing, name)
-        assert list_reading.length(rows, no, stored) == len(elements)
-        stored = members.stored_key(name)
-        values = set_of(ops, name)
-        held = {
-            m.value: {tuple(made) for made in m.adds} for m in members.members(rows, no, stored)
-        }
-        assert held == values
-        assert members.length(rows, no, stored) == len(values)
-        for value in (1, 1.0, True, "1", b"1"):
-            spelled = canonical.encode(value)
-            assert (members.contains(rows, no, stored, spelled) is not None) is (spelled in values)
-
-
-def conflicts(
-    judged: Judged, ops: Sequence[tuple[int, bytes, int, object]], name: str, key: str
-) -> list[tuple[int, bytes, int]]:
-    writes = [
-        (t, event, index)
-        for t, event, index, op in reversed(ops)
-        if isinstance(op, DictSet | DictDelete) and (op.field, op.key) == (name, key)
-    ]
-    return [
-        (t, at, index)
-        for t, at, index in writes
-        if not any(at in judged.past(judged.admitted[EventId(other)]) for _, other, _ in writes)
-        and not any(other == at and later > index for _, other, later in writes)
-    ]
-
+from support.graphs import OWNER, Site, child, genesis
 
 _NAMES = st.sampled_from(["a", "b"])
 _VALUES = st.sampled_from([1, 1.0, True, "1", b"1", None])
