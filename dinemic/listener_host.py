@@ -8,7 +8,7 @@ from typing import cast
 
 from dinemic.gate import Gate
 from dinemic.guarding import Guarding
-from dinemic.keyring import Keyring, ObjectKeys
+from dinemic.keyring import Keys, ObjectKeys
 from dinemic.sealer import Sealer
 from dinemic_engine.canonical import Sealed, Value, decode_untrusted
 from dinemic_engine.errors import Unreadable
@@ -26,7 +26,7 @@ class NodeHost:
         self,
         store: Store,
         gate: Gate,
-        keyring: Keyring,
+        keyring: Keys,
         sealer: Sealer,
     ) -> None:
         self._store = store

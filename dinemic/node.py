@@ -21,9 +21,12 @@ from dinemic.forks import check_not_forked, never_destroy_in_child
 from dinemic.gate import Gate
 from dinemic.guarding import Guarding
 from dinemic.intake import Intake
-from dinemic.keyring import Keyring
+from dinemic.keeper import Keeper
+from dinemic.keyring import Keyring, Keys
 from dinemic.listener_host import NodeHost
 from dinemic.listeners import Listeners, ListenersStatus
+from dinemic.openers import Openers
+from dinemic.outside import REAL, Outside
 from dinemic.sealer import Sealer
 from dinemic_engine.draft import Draft
 from dinemic_engine.errors import (
@@ -32,20 +35,18 @@ from dinemic_engine.errors import (
     UsageError,
 )
 from dinemic_engine.ids import EventId, ObjectId, short, to_text
-from dinemic_engine.ranges import Bound, Fingerprint, Key
+from dinemic_engine.ranges import Bound, Fingerprint, Key, Totals
 from dinemic_engine.store import Snapshot, Store
 from dinemic_engine.view import View
 
 if TYPE_CHECKING:
     from dinemic.net import Network, NetworkStatus
+    from dinemic.outlet import Outlet
 
 _log = logging.getLogger(__name__)
 
 DRAIN_S: Final = 5.0
 """How long the end of a node waits for listeners to be told what they are due; see `close`."""
-
-GROUP_COMMIT_S: Final = 0.007
-"""How long writes are gathered before one flush: with a flush of 1 to 2 ms, within 10 ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ class Status:
 
     node_id: str
     home: str
+    relay: bool
     objects: int
     events: int
     authored: int
@@ -70,23 +72,35 @@ class Status:
     held: int
     listeners: ListenersStatus
     network: NetworkStatus | None
+    metrics: str | None
+    """``host:port`` where Prometheus finds the figures."""
 
 
 class Node:
     """A running node. Open one with `Node.open`, or through `dinemic.launch`."""
 
-    def __init__(self, config: Config, store: Store, keyring: Keyring) -> None:
+    def __init__(
+        self, config: Config, store: Store, keyring: Keys, outside: Outside = REAL
+    ) -> None:
         self.config = config
         self.keyring: Final = keyring
         self._store = store
-        self._gate = Gate(store, config.durability)
+        self._gate = Gate(store, config.durability, outside.now_us)
         self.view: Final = self._gate.view
-        sealer = Sealer(self.view, View(self._gate.ledger.rows), keyring)
+        sealer = Sealer(self.view, View(self._gate.ledger.rows), keyring, outside)
         host = NodeHost(store, self._gate, keyring, sealer)
-        self.listeners: Final = Listeners(host)
+        self.listeners: Final = Listeners(host, threads=outside.threads, relay=config.relay)
         self._gate.listeners = self.listeners
         host.guarding = guarding = Guarding(self._gate, self.listeners)
-        edits = Authoring(self._gate, keyring, sealer, guarding, self.check_open)
+        edits = Authoring(
+            self._gate,
+            keyring,
+            sealer,
+            guarding,
+            self.check_open,
+            outside.entropy,
+            relay=config.relay,
+        )
         self.create: Final = edits.create
         self.commit: Final = edits.commit
         self.grant: Final = edits.grant
@@ -96,14 +110,25 @@ class Node:
         self.opened: Final = edits.opened
         self.signer: Final = edits.signer
         self.reading_keys: Final = edits.reading_keys
-        self._intake = Intake(self._gate, guarding, self._subscribed, self.check_open)
+        self._openers = Openers(None if outside.threads else 0)
+        self._intake = Intake(
+            self._gate, guarding, self._subscribed, self.check_open, self._openers
+        )
         self.ingest: Final = self._intake.ingest
+        self.forget: Final = self._intake.forget
         self.import_events: Final = self._intake.import_events
         self.listeners.start()
+        self.outlet: Outlet | None = None
+        """Tells others on this host what the node does; set while it has a network."""
         self._pid = os.getpid()
         self._closing = threading.Event()
-        self._keeper = threading.Thread(target=self._keep, name="dinemic-keeper", daemon=True)
-        self._keeper.start()
+        self.keeper: Final = Keeper(self._gate, self._intake, self._closing)
+        self._keeping: threading.Thread | None = None
+        if outside.threads:
+            self._keeping = threading.Thread(
+                target=self.keeper.run, name="dinemic-keeper", daemon=True
+            )
+            self._keeping.start()
         never_destroy_in_child(self)
         guarding.resume()
 
@@ -130,7 +155,8 @@ class Node:
             check_not_forked()
             store = RocksStore(config.home / "store")
         try:  # the store first: its lock is what makes this process the keyring's only writer
-            return cls(config, store, Keyring.open(config.home / "keys", config.passphrase))
+            keyring = Keyring.open(config.home / "keys", config.passphrase, node_only=config.relay)
+            return cls(config, store, keyring)
         except BaseException:
             store.close()
             raise
@@ -201,6 +227,10 @@ class Node:
     def _subscribed(self, model: str) -> bool:
         return self.config.models == ("*",) or model in self.config.models
 
+    def totals(self, model: str) -> Totals:
+        """The fingerprints of all of the model's events, and of their heads; of one moment."""
+        return self.view.totals(model)
+
     def fingerprint(
         self, model: str, lower: Bound, upper: Bound, *, effective: bool = False
     ) -> Fingerprint:
@@ -208,10 +238,17 @@ class Node:
         return self.view.fingerprint(model, lower, upper, effective=effective)
 
     def keys(
-        self, model: str, lower: Bound, upper: Bound, limit: int, *, effective: bool = False
+        self,
+        model: str,
+        lower: Bound,
+        upper: Bound,
+        limit: int,
+        skip: int = 0,
+        *,
+        effective: bool = False,
     ) -> list[Key]:
-        """Up to `limit` keys (t, id) of those events, ascending."""
-        return self.view.range_keys(model, lower, upper, limit, effective=effective)
+        """Up to `limit` keys (t, id) of those events but the lowest `skip`, ascending."""
+        return self.view.range_keys(model, lower, upper, limit, skip, effective=effective)
 
     def events(self, ids: Sequence[bytes]) -> list[tuple[str, bytes] | None]:
         """For each event id (model, signed bytes), None where it is not here."""
@@ -227,35 +264,6 @@ class Node:
         """
         self.check_open()
         self._gate.flush()
-
-    def _keep(self) -> None:
-        """The keeper thread: group commit, and held events when they are due."""
-        while not self._closing.is_set():
-            due = self._intake.waiting.next_due_us()
-            timeout = None if due is None else max(0.0, (due - self._gate.now_us()) / 1e6) + 0.001
-            written = self._gate.wake.wait(timeout)
-            if written:
-                self._gate.wake.clear()
-                self._closing.wait(GROUP_COMMIT_S)
-                try:
-                    self._gate.flush()
-                except StoreError as error:
-                    _log.error("what was written may not survive a power cut: %s", error)
-            if due is not None and due <= self._gate.now_us():
-                self._judge_held()
-
-    def _judge_held(self) -> None:
-        """Let in the held events that are due.
-
-        Called only when there are some: a thread that waits for the lock makes every writer that
-        lets go of it wake that thread, which costs a busy writer a quarter of its speed.
-        """
-        with self._gate.lock:
-            ready = [] if self._closing.is_set() else self._intake.waiting.due(self._gate.now_us())
-        try:
-            self._intake.judge(ready)
-        except StoreError as error:  # reconciliation brings them again
-            _log.error("%d events that had been held were not kept: %s", len(ready), error)
 
     def lift_veto(self, event_id: EventId) -> None:
         """Have an event judged again that a guard of this node refused; the answer follows soon.
@@ -278,6 +286,7 @@ class Node:
         return Status(
             to_text(self.node_id),
             str(self.config.home),
+            self.config.relay,
             tip.objects,
             tip.seq,
             counters.authored,
@@ -291,6 +300,7 @@ class Node:
             held,
             self.listeners.status(),
             self._gate.network.status() if self._gate.network is not None else None,
+            self.outlet.metrics if self.outlet is not None else None,
         )
 
     def close(self) -> None:
@@ -298,6 +308,8 @@ class Node:
         if os.getpid() != self._pid:
             return
         try:
+            if self.outlet is not None:
+                self.outlet.stop()
             if self._gate.network is not None:
                 self._gate.network.stop()
             if not self._closing.is_set():
@@ -308,7 +320,9 @@ class Node:
                 first = not self._closing.is_set()
                 self._closing.set()
             self._gate.wake.set()
-            self._keeper.join()
+            if self._keeping is not None:
+                self._keeping.join()
+            self._openers.close()
             if first:
                 try:
                     self._gate.ledger.flush()

@@ -13,14 +13,14 @@ history stays without it, whatever is granted to others later.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final, Literal, TypeAlias, TypeVar
 
-from dinemic.keyring import Keyring, ObjectKeys
+from dinemic.keyring import Keys, ObjectKeys
 from dinemic.opened_runs import OpenedRuns, own_copy
+from dinemic.outside import REAL, Outside
 from dinemic_engine import canonical, limits, sealing
 from dinemic_engine.canonical import Sealed, Value
 from dinemic_engine.edits import Edit, sealing_path, value_in, with_sealed
@@ -71,11 +71,13 @@ Edits: TypeAlias = Sequence[Part]
 class Sealer:
     """The caller holds the node's lock while something is sealed; opening needs none."""
 
-    def __init__(self, view: View, latest: View, keyring: Keyring) -> None:
+    def __init__(self, view: View, latest: View, keyring: Keys, outside: Outside = REAL) -> None:
         """`latest` shows the same as `view`, faster, and is for whoever holds the lock."""
         self._view = view
         self._latest = latest
         self._keyring = keyring
+        self._entropy = outside.entropy
+        self._encrypt = outside.encrypt
         self._made: dict[tuple[bytes, bytes], bytes] = {}
         self._opened: dict[tuple[bytes, bytes], bytes] = {}
         self._runs = OpenedRuns()
@@ -99,7 +101,7 @@ class Sealer:
                 commit, epoch_key, new = self._epoch(object_id, signer)
                 epoch = (commit, epoch_key)
             path, value = sealing_path(part.op).encode(), value_in(part.op)
-            salt = os.urandom(sealing.SALT_BYTES)
+            salt = self._entropy(sealing.SALT_BYTES)
             sealed = sealing.seal(object_id, path, *epoch, salt, value)
             ops.append(with_sealed(part.op, sealed))
         if len(new) == 1:
@@ -115,7 +117,7 @@ class Sealer:
         Each EPOCH to an event of its own.
         """
         commit, epoch_key, new = self._epoch(object_id, signer)
-        salt = os.urandom(sealing.SALT_BYTES)
+        salt = self._entropy(sealing.SALT_BYTES)
         return sealing.seal(object_id, path.encode(), commit, epoch_key, salt, value), new
 
     def grant_ops(
@@ -145,7 +147,7 @@ class Sealer:
                 epoch_key = self._key(object_id, commit, keys)
             except Unreadable:  # a writer's own, or sealed wrongly
                 continue
-            yield sealing.make_epoch(object_id, epoch_key, reader, row.suite)
+            yield sealing.make_epoch(object_id, epoch_key, reader, row.suite, self._encrypt)
             room -= 1
             if not room:
                 return
@@ -164,9 +166,9 @@ class Sealer:
         readers = {AuthorId(row.owner): row.sealing}
         for holder in view.holders(object_id, READ):
             readers[holder.author] = holder.sealing
-        epoch_key = os.urandom(sealing.EPOCH_KEY_BYTES)
+        epoch_key = self._entropy(sealing.EPOCH_KEY_BYTES)
         ops = [
-            sealing.make_epoch(object_id, epoch_key, part, row.suite)
+            sealing.make_epoch(object_id, epoch_key, part, row.suite, self._encrypt)
             for part in _parts(readers, RECIPIENTS_MAX[row.suite])
         ]
         _remember(self._made, (ops[0].commit, signer.public), epoch_key)

@@ -24,7 +24,8 @@ _Key = TypeVar("_Key")
 class Workers(Generic[_Key]):
     """Call ``work(key)`` for every key woken; what returns True is worked on again, after others.
 
-    The threads are daemons: a callback that never returns keeps no process from ending.
+    The threads are daemons: a callback that never returns keeps no process from ending. With
+    ``threads_max=0`` there are none, and `step` is the only one who works.
     """
 
     def __init__(
@@ -52,6 +53,20 @@ class Workers(Generic[_Key]):
             self._wanted.add(key)
             if key not in self._running:
                 self._put(key)
+
+    def step(self) -> bool:
+        """Work in this thread on the key that waits longest; False if none waits."""
+        with self._lock:
+            if not self._ready:
+                return False
+            key = self._begin()
+        self._end(key, more=self._worked(key))
+        return True
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is work, done or to be done; takes no lock."""
+        return bool(self._wanted or self._running)
 
     def waiting(self) -> int:
         """Keys that are worked on or wait for it."""
@@ -104,26 +119,36 @@ class Workers(Generic[_Key]):
         self._work_there.notify()
 
     def _run(self) -> None:
-        me = threading.current_thread()
         while True:
             with self._lock:
                 self._work_there.wait_for(lambda: self._ready or self._stopped)
                 if self._stopped:
                     return
-                key = self._ready.popleft()
-                self._wanted.discard(key)
-                self._running[key] = me
-                self._free -= 1
-            more = False
-            try:
-                more = self._work(key)
-            except BaseException:  # noqa: BLE001 - the next key must not suffer from it
-                _log.exception("%s left its work", self._name)
-            with self._lock:
-                self._free += 1
-                del self._running[key]
-                if more and not self._stopped:
-                    self._wanted.add(key)
-                if key in self._wanted:
-                    self._put(key)
-                self._work_done.notify_all()
+                key = self._begin()
+            self._end(key, more=self._worked(key))
+
+    def _begin(self) -> _Key:
+        """Take the key that waits longest; the caller holds the lock."""
+        key = self._ready.popleft()
+        self._wanted.discard(key)
+        self._running[key] = threading.current_thread()
+        self._free -= 1
+        return key
+
+    def _worked(self, key: _Key) -> bool:
+        """Work; whether there is more."""
+        try:
+            return self._work(key)
+        except BaseException:  # noqa: BLE001 - the next key must not suffer from it
+            _log.exception("%s left its work", self._name)
+            return False
+
+    def _end(self, key: _Key, *, more: bool) -> None:
+        with self._lock:
+            self._free += 1
+            del self._running[key]
+            if more and not self._stopped:
+                self._wanted.add(key)
+            if key in self._wanted:
+                self._put(key)
+            self._work_done.notify_all()

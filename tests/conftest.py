@@ -12,6 +12,10 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from dinemic.testing.campaign import table
+from dinemic.testing.scenario import Tally
+from dinemic_engine import blocks
+
 # A loaded machine is no failure: neither a deadline nor slow generation may fail a property.
 settings.register_profile(
     "ci", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
@@ -53,6 +57,25 @@ def _no_namespaces() -> str:
     if subprocess.run(["unshare", "--net", "true"], capture_output=True).returncode != 0:
         return "this kernel or container refuses new network namespaces"
     return ""
+
+
+@pytest.fixture(scope="module")
+def small_blocks() -> Iterator[None]:
+    """Blocks of few events, so that a few dozen make a tree of several levels."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blocks, "BLOCK_EVENTS", 2)
+        patch.setattr(blocks, "FANOUT", 4)
+        yield
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What the simulations of this run came to."""
+    reports = [each for each in terminalreporter.getreports("passed") if each.when == "call"]
+    tallies = [value for each in reports for name, value in each.user_properties if name == "tally"]
+    if tallies:
+        terminalreporter.section("simulated")
+        total = Tally(*(sum(column) for column in zip(*map(dict.values, tallies), strict=True)))
+        terminalreporter.write_line(table(total))
 
 
 @pytest.fixture

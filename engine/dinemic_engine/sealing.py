@@ -24,6 +24,7 @@ alone (SEAL-4). HPKE runs in the suite of the object, which all its readers shar
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Final
 
 import cbor2
@@ -49,6 +50,9 @@ from dinemic_engine.ids import AuthorId, short
 from dinemic_engine.keys import KEY_BYTES, SUITE_HYBRID, SUITE_X25519, SealingKey
 from dinemic_engine.ops import Epoch
 
+EncryptTo = Callable[[int, bytes, bytes, bytes], bytes]
+"""What `encrypt_to` is."""
+
 EPOCH_KEY_BYTES: Final = 32
 SALT_BYTES: Final = canonical.SALT_BYTES
 
@@ -66,17 +70,26 @@ def commitment(object_id: bytes, epoch_key: bytes) -> bytes:
     return hashlib.sha256(_EPOCH_TAG + object_id + epoch_key).digest()
 
 
+def encrypt_to(suite: int, public: bytes, plaintext: bytes, info: bytes) -> bytes:
+    """`plaintext` for the holder of a sealing key, by HPKE, which draws its own ephemeral key."""
+    return _SUITES[suite].encrypt(plaintext, _public(suite, public), info)
+
+
 def make_epoch(
-    object_id: bytes, epoch_key: bytes, readers: dict[AuthorId, bytes], suite: int = SUITE_X25519
+    object_id: bytes,
+    epoch_key: bytes,
+    readers: dict[AuthorId, bytes],
+    suite: int = SUITE_X25519,
+    encrypt: EncryptTo = encrypt_to,
 ) -> Epoch:
     """An EPOCH op for `readers`: their signing key to their public sealing key of `suite`.
 
-    HPKE draws its own ephemeral key, so two calls differ.
+    Two calls differ, but with an `encrypt` that draws nothing.
     """
     commit = commitment(object_id, epoch_key)
     info = _EPOCH_TAG + object_id + commit
     recipients = tuple(
-        (reader, _SUITES[suite].encrypt(epoch_key, _public(suite, public), info))
+        (reader, encrypt(suite, public, epoch_key, info))
         for reader, public in sorted(readers.items())
     )
     return Epoch(suite, commit, recipients)

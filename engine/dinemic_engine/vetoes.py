@@ -59,7 +59,7 @@ def is_withheld(rows: Readable, row: ObjectRow, no: int, t: int, event_id: bytes
 def veto_of(rows: Readable, no: int, t: int, event_id: bytes) -> Veto | None:
     """The veto against an event; None: there is none, or it waits."""
     value = rows.get(keyspace.veto_key(no, t, event_id))
-    return None if value is None else _unpack(value)
+    return None if value is None else unpack(value)
 
 
 def withhold(rows: Overlay, row: ObjectRow, place: Place, event: Event) -> ObjectRow:
@@ -109,7 +109,7 @@ def withheld(rows: Readable, no: int) -> list[Withheld]:
     prefix = keyspace.of_object(b"v", no)
     for key, value in rows.scan(prefix, keyspace.after(prefix)):
         t, event_id = layout.unpack_order(key)
-        found.append(Withheld(t, EventId(event_id), _unpack(value)))
+        found.append(Withheld(t, EventId(event_id), unpack(value)))
     return sorted(found, key=lambda each: each[:2])
 
 
@@ -122,6 +122,7 @@ def is_veto_untrusted(value: bytes) -> bool:
     return isinstance(veto, list) and [*map(type, veto)] == [str, str]
 
 
-def _unpack(value: bytes) -> Veto:
+def unpack(value: bytes) -> Veto:
+    """The veto in a ``v`` row."""
     guard, reason = cast("list[str]", canonical.decode_untrusted(value))
     return Veto(guard, reason)

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
-from dinemic import running
 from dinemic.config import Config
 from dinemic.models import DModel
 from dinemic.net import Network
 from dinemic.node import Node
+from dinemic.running import acting as acting
 from dinemic_engine.errors import StoreError
 from dinemic_engine.event import open_envelope_untrusted, open_event_untrusted, sign_event
 from dinemic_engine.ids import EventId, ObjectId, parse_db_id_untrusted
@@ -39,16 +39,6 @@ def opened(home: Path, store: str = "memory", **options: object) -> Iterator[Nod
             yield node
     finally:
         node.close()
-
-
-@contextmanager
-def acting(node: Node) -> Iterator[None]:
-    """Objects and handles made in the block belong to `node`, as inside `dinemic.open_node`."""
-    token = running._entered.set(node)
-    try:
-        yield
-    finally:
-        running._entered.reset(token)
 
 
 def raw_events(node: Node) -> list[bytes]:
@@ -101,9 +91,12 @@ class Linked:
         """Reason by event id of what it refused, and so blamed its peer for."""
         self.models = node.models
         self.model_names = node.model_names
+        self.totals = node.totals
         self.fingerprint = node.fingerprint
         self.keys = node.keys
         self.events = node.events
+        self.forget = node.forget
+        self.clock_behind_us: int | None = None
         self._node = node
         node.network = cast("Network", self)
 

@@ -1,7 +1,7 @@
 """A network in memory: `Transport` and `Link` without sockets, threads or real time.
 
-Everything a link promises holds (test_link_conformance holds this and TCP to the same text), so
-runner tests run on a `MockClock`. On top of that a test can delay, cut and count::
+Everything a link promises holds, as it does of TCP: frames arrive whole, once and in order, or the
+link breaks. On top of that frames can be delayed, links cut, and everything sent be watched::
 
     network = MemoryNetwork()
     a, b = network.transport(b"a" * 32), network.transport(b"b" * 32)
@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 import trio
 
@@ -23,14 +24,20 @@ from dinemic_engine.errors import TransportError, UsageError
 from dinemic_engine.limits import FRAME_BYTES_MAX
 from dinemic_transport.link import Link
 
-QUEUE_BYTES_MAX = 4 << 20
-SEND_SECONDS_MAX = 20.0
+QUEUE_BYTES_MAX: Final = 4 << 20
+SEND_SECONDS_MAX: Final = 20.0
+
+Delay = Callable[[], float]
+"""How many seconds the next frame travels. One never overtakes another."""
+
+Watch = Callable[["MemoryLink", bytes], None]
+"""Told of every frame queued, and at which end."""
 
 
 class _Pipe:
     """One direction: a queue of frames bounded by bytes, then an end or a break."""
 
-    def __init__(self, queue_bytes_max: int, delay: float) -> None:
+    def __init__(self, queue_bytes_max: int, delay: Delay) -> None:
         self.frames: deque[tuple[float, bytes]] = deque()
         self.queued_bytes = 0
         self.ended = False
@@ -40,24 +47,30 @@ class _Pipe:
         self._delay = delay
 
     def has_room(self, frame: bytes) -> bool:
+        """Whether a frame may be queued."""
         return self.queued_bytes + len(frame) <= self._queue_bytes_max
 
     def put(self, frame: bytes) -> None:
-        self.frames.append((trio.current_time() + self._delay, frame))
+        """Queue a frame."""
+        last = self.frames[-1][0] if self.frames else 0.0
+        self.frames.append((max(last, trio.current_time() + self._delay()), frame))
         self.queued_bytes += len(frame)
         self.changed.unpark_all()
 
     def take(self) -> bytes:
+        """The oldest frame, which has arrived."""
         _, frame = self.frames.popleft()
         self.queued_bytes -= len(frame)
         self.changed.unpark_all()
         return frame
 
     def end(self) -> None:
+        """No more frames will come; those under way arrive."""
         self.ended = True
         self.changed.unpark_all()
 
     def break_(self, reason: str) -> None:
+        """The connection is gone, with all that is under way."""
         self.broken = self.broken or reason
         self.changed.unpark_all()
 
@@ -66,8 +79,17 @@ class MemoryLink:
     """One end of a pair; a `Link`. `sent` counts the frames this end has queued."""
 
     def __init__(
-        self, outgoing: _Pipe, incoming: _Pipe, *, peer: bytes, dialled: bool, address: str
+        self,
+        outgoing: _Pipe,
+        incoming: _Pipe,
+        *,
+        own: bytes,
+        peer: bytes,
+        dialled: bool,
+        address: str,
     ) -> None:
+        self.own = own
+        """The node id of this end."""
         self._out = outgoing
         self._in = incoming
         self._closed = False
@@ -76,24 +98,30 @@ class MemoryLink:
         self._dialled = dialled
         self._address = address
         self.sent = 0
+        self.watch: Watch | None = None
 
     @property
     def peer(self) -> bytes:
+        """The peer's node id."""
         return self._peer
 
     @property
     def dialled(self) -> bool:
+        """Whether this end opened the link."""
         return self._dialled
 
     @property
     def address(self) -> str:
+        """Where the peer is dialled."""
         return self._address
 
     @property
     def remote(self) -> str:
+        """The same: there are no names here."""
         return self._address
 
     async def send(self, frame: bytes) -> None:
+        """As `Link.send`."""
         _check_size(frame)
         await trio.lowlevel.checkpoint()
         deadline = trio.current_time() + SEND_SECONDS_MAX
@@ -102,18 +130,24 @@ class MemoryLink:
                 await self._out.changed.park()
             if scope.cancelled_caught:
                 self.break_(f"the peer took no bytes for {SEND_SECONDS_MAX:.0f} s")
-        self._out.put(frame)
-        self.sent += 1
+        self._put(frame)
 
     def offer(self, frame: bytes) -> bool:
+        """As `Link.offer`."""
         _check_size(frame)
         if self._closed or self._out.broken or not self._out.has_room(frame):
             return False
-        self._out.put(frame)
-        self.sent += 1
+        self._put(frame)
         return True
 
+    def _put(self, frame: bytes) -> None:
+        self._out.put(frame)
+        self.sent += 1
+        if self.watch is not None:
+            self.watch(self, frame)
+
     async def recv(self) -> bytes | None:
+        """As `Link.recv`."""
         if self._receiving:
             raise trio.BusyResourceError("another task receives on this link")
         self._receiving = True
@@ -135,6 +169,7 @@ class MemoryLink:
             self._receiving = False
 
     async def close(self) -> None:
+        """As `Link.close`."""
         if not self._closed:
             self._closed = True
             self._out.end()
@@ -145,6 +180,11 @@ class MemoryLink:
         """Break the link as a pulled cable does: both ends get TransportError."""
         self._out.break_(reason)
         self._in.break_(reason)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it was closed or broke."""
+        return self._closed or self._out.broken is not None or self._in.broken is not None
 
     def _writable(self) -> bool:
         if self._closed:
@@ -169,6 +209,7 @@ class MemoryTransport:
     async def serve(
         self, handler: Callable[[Link], Awaitable[None]], started: Callable[[list[str]], None]
     ) -> None:
+        """As `Transport.serve`."""
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery, self._handler = nursery, handler
@@ -183,6 +224,7 @@ class MemoryTransport:
             self._links.clear()
 
     async def dial(self, address: str, expect: bytes | None = None) -> Link:
+        """As `Transport.dial`."""
         await self._serving.wait()
         await trio.lowlevel.checkpoint()
         other = self._network.reachable(self, address)
@@ -210,13 +252,16 @@ class MemoryNetwork:
     """The nodes, who may reach whom, and every link made.
 
     `queue_bytes_max` bounds each direction of each link; `delay` is the one-way travel time in
-    seconds of trio's clock.
+    seconds of trio's clock, for all frames or drawn for each.
     """
 
-    def __init__(self, *, queue_bytes_max: int = QUEUE_BYTES_MAX, delay: float = 0.0) -> None:
+    def __init__(
+        self, *, queue_bytes_max: int = QUEUE_BYTES_MAX, delay: float | Delay = 0.0
+    ) -> None:
         self.links: list[tuple[MemoryLink, MemoryLink]] = []
         """Every link ever made, as (dialling end, accepting end), oldest first."""
-        self.delay = delay
+        self.watch: Watch | None = None
+        self.delay: Delay = delay if callable(delay) else lambda: delay
         self._queue_bytes_max = queue_bytes_max
         self._transports: dict[str, MemoryTransport] = {}
         self._cuts: set[frozenset[bytes]] = set()
@@ -234,6 +279,17 @@ class MemoryNetwork:
         for ours, theirs in self.links:
             if {ours.peer, theirs.peer} == {one, other}:
                 ours.break_("the network is cut")
+
+    def breaks(self, one: bytes, other: bytes) -> int:
+        """Break the links between two node ids, as a pulled cable does; how many there were."""
+        found = [
+            ours
+            for ours, theirs in self.links
+            if {ours.peer, theirs.peer} == {one, other} and not ours.is_over
+        ]
+        for ours in found:
+            ours.break_()
+        return len(found)
 
     def heal(self, one: bytes, other: bytes) -> None:
         """Undo `cut`."""
@@ -254,10 +310,23 @@ class MemoryNetwork:
         """A connected pair of links: the dialler's end, the other's end."""
         there = _Pipe(self._queue_bytes_max, self.delay)
         back = _Pipe(self._queue_bytes_max, self.delay)
-        ours = MemoryLink(there, back, peer=other.node_id, dialled=True, address=other.address)
-        theirs = MemoryLink(
-            back, there, peer=dialler.node_id, dialled=False, address=dialler.address
+        ours = MemoryLink(
+            there,
+            back,
+            own=dialler.node_id,
+            peer=other.node_id,
+            dialled=True,
+            address=other.address,
         )
+        theirs = MemoryLink(
+            back,
+            there,
+            own=other.node_id,
+            peer=dialler.node_id,
+            dialled=False,
+            address=dialler.address,
+        )
+        ours.watch = theirs.watch = self.watch
         self.links.append((ours, theirs))
         dialler._links.append(ours)
         other._links.append(theirs)
@@ -271,7 +340,7 @@ def memory_pair(
     queue_bytes_max: int = QUEUE_BYTES_MAX,
     delay: float = 0.0,
 ) -> tuple[MemoryLink, MemoryLink]:
-    """Two connected links with no transport around: for tests of one session against another."""
+    """Two connected links with no transport around."""
     network = MemoryNetwork(queue_bytes_max=queue_bytes_max, delay=delay)
     return network.pair(network.transport(dialler), network.transport(acceptor))
 
