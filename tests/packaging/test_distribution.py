@@ -118,7 +118,7 @@ def test_metadata_names_version_licence_python_and_the_small_core(wheel: Path) -
     assert core == {
         "cbor2", "click", "cryptography", "platformdirs", "rocksdict", "trio", "zeroconf",
     }  # fmt: skip
-    assert set(metadata.get_all("Provides-Extra") or []) == {"cli", "testing"}
+    assert set(metadata.get_all("Provides-Extra") or []) == {"cli", "iroh", "testing"}
 
 
 def test_a_source_archive_holds_tests_and_lock_and_nothing_made_here(unpacked: Path) -> None:

@@ -20,8 +20,8 @@ from dinemic_engine.ids import to_text
 from dinemic_engine.ops import UPDATE
 from dinemic_engine.ranges import HIGHEST, LOWEST
 from dinemic_engine.store.layout import AUTHORIZED
-from dinemic_transport.rows import Divergence
 from dinemic_transport.arrivals import event_id_untrusted
+from dinemic_transport.rows import Divergence
 from dinemic_transport.status import NetworkStatus
 from support.clocks import wait_until
 from support.graphs import CLERK, OWNER, child, team

@@ -39,7 +39,11 @@ async def running(hosts: Sequence[Host]) -> AsyncIterator[None]:
 
 def links(one: Host) -> set[bytes]:
     """Whom a node has open links to."""
-    return {from_text_untrusted(peer.node_id) for peer in one.runner.status().peers if peer.state == "open"}
+    return {
+        from_text_untrusted(peer.node_id)
+        for peer in one.runner.status().peers
+        if peer.state == "open"
+    }
 
 
 def is_full_mesh(hosts: Sequence[Host]) -> bool:

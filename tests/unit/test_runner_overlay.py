@@ -8,6 +8,7 @@ import trio
 
 import dinemic
 from dinemic.node import Node
+from dinemic.testing.network import MemoryNetwork
 from dinemic_engine.errors import ClockOff
 from dinemic_engine.event import open_event_untrusted
 from dinemic_transport.allowance import NEWS_BURST, NEWS_PER_SECOND
@@ -15,7 +16,6 @@ from dinemic_transport.peers import ACTIVE
 from dinemic_transport.replica import Ingested
 from support.cluster import Host, cluster, run, until
 from support.dict_replica import MODEL, DictReplica, made_event, made_events
-from dinemic.testing.network import MemoryNetwork
 from support.nodes import Linked, acting, raw_events, send, trace
 
 PEER = b"p" * 32
