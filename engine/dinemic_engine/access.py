@@ -389,7 +389,8 @@ def _is_known(rows: Readable, place: Place, commit: bytes) -> bool:
     """Whether an epoch was made in the past of `place`."""
     value = rows.get(keyspace.sealing_key(place.no))
     newest = None if value is None else layout.unpack_sealing(value)
-    if newest is not None and newest.commit == commit:  # as nearly always: saves the scan
+    # the newest as nearly always, which saves the scan; its time is 0 where there is none yet
+    if newest is not None and newest.t and newest.commit == commit:
         made = place_of(rows, newest.id)
         if covers(rows, place, made.chain, made.seq):
             return True

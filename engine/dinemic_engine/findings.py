@@ -18,6 +18,8 @@ WORDS: Final = {
     "I": "place",
     "T": "range",
     "F": "fingerprint",
+    "f": "block",
+    "o": "block",
     "M": "model",
     "O": "number",
     "N": "object",

@@ -270,13 +270,13 @@ class Reconciler:
                 at += 1
             inside = claims[begin:at]
             if entry.lower >= covered:
+                if inside:
+                    raise RangeRefused("an answer about something not asked")
                 unsettled.append(_again(entry, entry.lower))
             elif entry.named:
                 unsettled += self._learn_keys(side, entry, inside, covered)
             else:
                 unsettled += self._learn_fingerprint(side, entry, inside, covered)
-        if at < len(claims):
-            raise RangeRefused("an answer about something not asked")
         self._pending += reversed(unsettled)  # all below what was pending already
 
     def settle(self) -> Settled:

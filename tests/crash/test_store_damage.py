@@ -10,7 +10,8 @@ import pytest
 
 from dinemic_engine.errors import StoreCorrupt
 from dinemic_engine.store.conformance import HIGHEST, LOWEST
-from dinemic_engine.store.rocks import SYNCED_FILE, RocksStore
+from dinemic_engine.store.rocks import RocksStore
+from dinemic_engine.store.rocks_files import SYNCED_FILE
 
 ROWS = [(b"%04d" % number, b"%d " % number * 60) for number in range(400)]
 PAGE = 4096

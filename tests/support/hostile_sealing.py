@@ -88,6 +88,7 @@ _FALLEN: Final = child(_TRUSTED, OWNER, CHIEF.revoke(ADMIN), CHIEF.revoke(READ),
 _CAME: Final = child(_TRUSTED, OWNER, STRANGER.grant(READ))
 _WENT: Final = child(_CAME, OWNER, STRANGER.revoke(READ), CHIEF.revoke(ADMIN), t=LATER)
 """The stranger was a reader for a while, and the chief lost the admin role and reads on."""
+_ZEROS: Final = sealed(_FIRST, "salary", "0", commit=bytes(32))
 _OWN: Final = child(_PAID, CLERK, _OTHER)
 _SAFE: Final = HOMES[0]
 """Another object, the chief's, with a value of its own."""
@@ -183,6 +184,19 @@ SEALING: Final[Mapping[str, Case]] = {
     ),
     "an epoch its author had not seen": _refused(
         Reason.EPOCH_UNKNOWN, child(_BOB, CLERK, Set("salary", _GOOD), t=LATER), api=_AS_SUCH
+    ),
+    "an epoch of zeros where there is none yet": Case(
+        LOG, {child(_BOB, CLERK, Set("salary", _ZEROS)): Reason.EPOCH_UNKNOWN}, _AS_SUCH
+    ),
+    "an epoch of zeros that is made": Case(
+        LOG,
+        {
+            child(
+                _BOB, CLERK, made(bytes(32), dict.fromkeys(BOTH, KEY)), Set("salary", _ZEROS)
+            ): STANDS
+        },
+        _EPOCHS,
+        unreadable={"salary": BOTH},
     ),
     # -- epochs that cheat their readers -----------------------------------------------------------
     "an epoch that seals garbage to one reader": Case(

@@ -257,7 +257,8 @@ class Sealing(NamedTuple):
 
     A sum is over SHA-256(reader's signing key), mod 2^256, the owner included: equal sums are
     equal sets of readers. The place of an epoch in the order is that of the first EPOCH that seals
-    it; its recipients are those of all of them.
+    it; its recipients are those of all of them. Without an epoch all but the readers is zero, which
+    a commitment may be too: ask `t`, for no EPOCH is dated 0.
     """
 
     readers: bytes

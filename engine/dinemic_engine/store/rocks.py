@@ -36,9 +36,9 @@ again; reads go on. Close and open the store to go on writing.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
-import struct
 import tempfile
 import threading
 import weakref
@@ -64,6 +64,15 @@ from rocksdict import (
 
 from dinemic_engine.errors import StoreCorrupt, StoreError, StoreFull, StoreLocked
 from dinemic_engine.store import Rows
+from dinemic_engine.store.rocks_files import (
+    SYNCED_FILE,
+    check_kinds,
+    holds_store,
+    link_files,
+    locked,
+    logs_in,
+    read_synced,
+)
 
 BLOCK_CACHE_BYTES: Final = 64 << 20
 """Decompressed blocks, indexes and filters together: the bound of the store's read memory."""
@@ -90,23 +99,14 @@ INFO_LOGS_MAX: Final = 2
 BESIDE_ATTEMPTS_MAX: Final = 8
 """Opens beside a node that moves its files at that very moment; it does so every few seconds."""
 
-SYNCED_FILE: Final = "SYNCED"
-"""Twenty digits: the number of the last row known to be on disk. Deleting it drops the promise."""
-
-_FIRST_MANIFEST: Final = "MANIFEST-000001"
-
-# Logs and manifests are blocks of 32 KiB; a block is records of crc 4, length 2, kind 1, data.
-_BLOCK_BYTES: Final = 32 << 10
-_RECORD: Final = struct.Struct("<4xHB")
-_RECYCLED_KINDS: Final = frozenset((5, 6, 7, 8, 11))
-
 
 class RocksStore:
     """The `Store` in the directory `path`, which is created with mode 0700 where missing.
 
     With `read_only` the store shows what had been written when it was opened, whether or not
     another process holds it, changes no file in `path` and can lie on a read-only file system;
-    `write` raises `StoreError`.
+    `write` raises `StoreError`. Then it may also be told to open without the rows that its mark
+    says must be there (not `whole`), to see what is left.
 
     Raises:
         StoreLocked: another process, or another store in this one, holds `path`.
@@ -115,14 +115,21 @@ class RocksStore:
         StoreError: no directory can be made there; or, with `read_only`, no store is there.
     """
 
-    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+    def __init__(self, path: Path, *, read_only: bool = False, whole: bool = True) -> None:
         self._path = path
         self._read_only = read_only
         self._gate = threading.RLock()  # one step of a scan, or close(); a signal handler may close
         self._scans: weakref.WeakSet[_Scan | _Snapshot] = weakref.WeakSet()
         self._mark: int | None = -1
         """The descriptor of the file SYNCED, -1 until there is something to note; None: closed."""
-        self._db = _open_beside(path) if read_only else _open(path)
+        self._db = _open_beside(path, whole=whole) if read_only else _open(path)
+        if not read_only:
+            _writing.add(self)
+
+    @property
+    def path(self) -> Path | None:
+        """The directory, as long as the store is open."""
+        return None if self._mark is None else self._path
 
     def get(self, key: bytes) -> bytes | None:
         """The value at `key`, or None."""
@@ -239,6 +246,25 @@ class RocksStore:
                 flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
                 self._mark = os.open(self._path / SYNCED_FILE, flags, 0o600)
             os.pwrite(self._mark, b"%020d" % number, 0)
+
+
+_writing: Final[weakref.WeakSet[RocksStore]] = weakref.WeakSet()
+"""Those of this process that hold the lock of their directory, or did."""
+
+
+@contextlib.contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Keep other processes from opening the store in `path` for writing; reading goes on.
+
+    Raises:
+        StoreLocked: it is open, in another process or in this one.
+        StoreError: files cannot be locked here.
+    """
+    # A process does not see its own lock, and would lose it with ours.
+    if any(store.path is not None and store.path.samefile(path) for store in list(_writing)):
+        raise StoreLocked(f"the store in {path} is in use by this process")
+    with locked(path):
+        yield
 
 
 class _Scan:
@@ -372,7 +398,7 @@ def _open(path: Path) -> Rdict:
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         options = _options()
-        found = _holds_store(path)
+        found = holds_store(path)
         if found:
             _open_beside(path).close()  # opening for good deletes what the manifest does not name
         options.create_if_missing(not found)
@@ -383,7 +409,7 @@ def _open(path: Path) -> Rdict:
         raise _translate(path, error) from error
 
 
-def _open_beside(path: Path) -> Rdict:
+def _open_beside(path: Path, *, whole: bool = True) -> Rdict:
     """The store at `path` as it is now, without its lock and without touching its files.
 
     RocksDB gets a directory of its own with a copy of the manifest, which names the files of one
@@ -396,7 +422,7 @@ def _open_beside(path: Path) -> Rdict:
     failure: Exception | None = None
     for _ in range(BESIDE_ATTEMPTS_MAX):
         try:
-            return _open_copy(path)
+            return _open_copy(path, whole=whole)
         except Exception as error:  # noqa: BLE001 - raised below when trying again did not help
             failure = error
     if isinstance(failure, StoreError):
@@ -405,16 +431,16 @@ def _open_beside(path: Path) -> Rdict:
     raise _translate(path, failure) from failure
 
 
-def _open_copy(path: Path) -> Rdict:
-    if not _holds_store(path):
+def _open_copy(path: Path, *, whole: bool) -> Rdict:
+    if not holds_store(path):
         raise StoreError(f"there is no store in {path}")
-    logs, synced = _logs(path), _read_synced(path)
+    logs, synced = logs_in(path), read_synced(path) if whole else 0
     with tempfile.TemporaryDirectory(prefix="dinemic-") as private:
         manifest = (path / "CURRENT").read_text("ascii").strip()
         shutil.copyfile(path / manifest, Path(private, manifest))
         Path(private, "CURRENT").write_text(f"{manifest}\n", "ascii")
         for file in (Path(private, manifest), *(path / log for log in logs)):
-            _check_kinds(path, file)
+            check_kinds(path, file)
         options = _options()
         options.create_if_missing(False)
         options.set_max_open_files(-1)
@@ -422,7 +448,7 @@ def _open_copy(path: Path) -> Rdict:
         options.set_wal_dir(str(path))
         db = Rdict(private, options, access_type=AccessType.read_only(False))
     missing = synced - db.latest_sequence_number()
-    if missing <= 0 and logs <= _logs(path):
+    if missing <= 0 and logs <= logs_in(path):
         return db
     db.close()
     if missing > 0:
@@ -431,6 +457,24 @@ def _open_copy(path: Path) -> Rdict:
             f"to go on with what is left, delete the file {SYNCED_FILE}"
         )
     raise StoreError(f"the files in {path} are being replaced too quickly to be read")
+
+
+def mend(path: Path, scratch: Path) -> None:
+    """Make a store in `scratch` of the tables and logs in `path`, each by itself; none is changed.
+
+    For what no manifest holds together any more. RocksDB's repair leaves out every table with a
+    damaged block, brings deleted rows back, and calls that a success: what is found here is for
+    whoever judges each row by itself, and proves nothing to be all there was.
+
+    Raises:
+        StoreError: nothing could be made of them.
+    """
+    try:
+        link_files(path, scratch)
+        Rdict.repair(str(scratch), _options())
+        Rdict(str(scratch), _options()).close()  # makes the log that every store has
+    except Exception as error:
+        raise _translate(path, error) from error
 
 
 def _options() -> Options:
@@ -451,65 +495,6 @@ def _options() -> Options:
     options.set_keep_log_file_num(INFO_LOGS_MAX)
     options.set_stats_dump_period_sec(0)
     return options
-
-
-def _holds_store(path: Path) -> bool:
-    """Whether `path` holds a store; False for an empty place or a creation that was cut short.
-
-    RocksDB itself would begin a new database over files whose CURRENT is missing, and would open
-    without its write-ahead log as if the rows in it had never been. There always is a log: the
-    next is made before the last is deleted.
-
-    Raises:
-        StoreCorrupt: part of a store is missing.
-    """
-    names = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
-    tables = any(name.endswith(".sst") for name in names)
-    logs = any(name.endswith(".log") for name in names)
-    manifests = {name for name in names if name.startswith("MANIFEST-")}
-    if not tables and not logs and manifests <= {_FIRST_MANIFEST}:
-        return False  # the first log is made right after CURRENT and MANIFEST-000001
-    if "CURRENT" not in names:
-        raise StoreCorrupt(f"{path}: the file CURRENT is missing")
-    if not logs:
-        raise StoreCorrupt(f"{path}: the write-ahead log is missing")
-    return True
-
-
-def _check_kinds(path: Path, file: Path) -> None:
-    """Refuse a log that RocksDB 9.8 would read for ever, with the GIL held.
-
-    It does so at a record of a kind that only recycled logs have, behind one of the usual kinds:
-    one flipped bit is enough. We recycle no logs.
-    """
-    with file.open("rb") as log:
-        while block := log.read(_BLOCK_BYTES):
-            at = 0
-            while at + _RECORD.size <= len(block):
-                length, kind = _RECORD.unpack_from(block, at)
-                if kind in _RECYCLED_KINDS:
-                    raise StoreCorrupt(f"{path}: {file.name} is damaged before byte {log.tell()}")
-                if kind == 0:
-                    break  # the rest of the block was never written
-                at += _RECORD.size + length
-            if len(block) < _BLOCK_BYTES:
-                return  # where it ended; a running node may have gone on since
-
-
-def _read_synced(path: Path) -> int:
-    """The number noted last; 0 where none was, or where a power cut left an empty file."""
-    try:
-        content = (path / SYNCED_FILE).read_bytes()
-    except FileNotFoundError:
-        return 0
-    digits = content.strip(b"\0")
-    if digits and not (len(digits) == 20 and digits.isdigit()):
-        raise StoreCorrupt(f"{path}: the file {SYNCED_FILE} is damaged")
-    return int(digits or b"0")
-
-
-def _logs(path: Path) -> set[str]:
-    return {entry.name for entry in path.iterdir() if entry.name.endswith(".log")}
 
 
 def _closed(path: Path) -> StoreError:
