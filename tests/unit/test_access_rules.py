@@ -13,6 +13,7 @@ from dinemic_engine.errors import Reason
 from dinemic_engine.ops import ADMIN, READ, UPDATE, Epoch, Op, Policy, Remove, SetPolicy
 from dinemic_engine.outcomes import Ahead, Orphan, Refused
 from dinemic_engine.store.memory import MemoryStore
+from dinemic_engine.store.sums import LEVELS
 from support.graphs import (
     CHIEF,
     CLERK,
@@ -311,7 +312,7 @@ def test_judging_the_largest_event_asks_each_question_once() -> None:
 
 
 def test_a_revocation_costs_what_it_makes_void_and_not_its_square() -> None:
-    """Nor does what others wrote meanwhile cost anything."""
+    """Nor does what others wrote meanwhile, but for the blocks over which the sums are kept."""
 
     def rows_read(unseen: int, others: int) -> int:
         store = CountingStore()
@@ -329,4 +330,4 @@ def test_a_revocation_costs_what_it_makes_void_and_not_its_square() -> None:
 
     few, many = rows_read(50, 5), rows_read(200, 5)
     assert many < 5 * few
-    assert rows_read(50, 200) == few
+    assert rows_read(50, 200) <= few + LEVELS
