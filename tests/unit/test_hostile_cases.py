@@ -81,7 +81,8 @@ def score(case: Case, kept: int = INERT_EVENTS_MAX) -> float:
     admitted = sum(verdict in (STANDS, FREE, VOID, CLOSED) for verdict in said)
     points = min(Score.MAX, float(admitted + min(kept, said.count(FLOOD))))
     for reason in case.refused.values():
-        points += Score.T0 if reason.value.startswith("EV-") else Score.T1
+        if points >= Score.MIN:  # else it is cut off, and nothing more of it is heard
+            points += Score.T0 if reason.value.startswith("EV-") else Score.T1
     return points
 
 

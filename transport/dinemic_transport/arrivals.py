@@ -20,7 +20,7 @@ from dinemic_transport.allowance import Allowance
 from dinemic_transport.catchup import Window
 from dinemic_transport.jobs import IngestJob
 from dinemic_transport.messages import Events, Got, Part
-from dinemic_transport.news import Heard, News
+from dinemic_transport.news import Heard, News, Recent
 from dinemic_transport.queues import Inbox
 from dinemic_transport.replica import Ingested
 from dinemic_transport.score import Score
@@ -50,6 +50,8 @@ class Arrivals:
         self.score = Score(now)
         self.news = News()
         self.allowance = Allowance()
+        self._refused = Recent()
+        """What the peer sent and no node admits: it is not asked for it again, nor blamed twice."""
         self._peer = peer
         self._identify = identify
         self._heard = heard
@@ -152,15 +154,19 @@ class Arrivals:
             refused=len(outcome.invalid),
         )
         self.score.reward(outcome.admitted, now)
-        self._heard.missing.named(self._peer, job.model, outcome.missing, now)
+        refused = [self._identify(job.events[position]) for position, _ in outcome.invalid]
+        for event_id in refused:
+            self._refused.add(event_id)
+            self._heard.quiet.discard(event_id)  # others' may be good
+        lacking = [event_id for event_id in outcome.missing if event_id not in self._refused]
+        self._heard.missing.named(self._peer, job.model, lacking, now)
         in_vain = outcome.waiting + len(outcome.invalid)
         self.allowance.proven(outcome.admitted, in_vain)
         if job.ticket:
             self.allowance.checked(in_vain, now)
         else:
             self.allowance.judged(job.events, outcome.admitted, outcome.duplicate)
-        for position, reason in outcome.invalid:
-            self._heard.quiet.discard(self._identify(job.events[position]))  # others' may be good
+        for _, reason in outcome.invalid:
             self.punish(Score.T0 if reason.startswith("EV-") else Score.T1, now, reason)
         if not job.ticket:
             return self.news.judged(late=outcome.duplicate, admitted=outcome.admitted)
