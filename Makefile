@@ -9,7 +9,7 @@ STAMP := $(VENV)/.made-from-lock
 UV_VERSION := 0.13.9
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long lint format bench lock clean
+.PHONY: help setup demo test test-long fuzz campaign lint format bench lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,13 @@ test: lint ## every check, then every test that is not long
 
 test-long: $(STAMP) ## the tests marked long, and every property with many more examples
 	DINEMIC_TEST_PROFILE=long $(BIN)/python -m pytest -n $(JOBS) --dist worksteal --timeout 3600 -m ""
+
+fuzz: $(STAMP) ## every reader of outside bytes for SECONDS (60), led by coverage if atheris is there
+	cd tests && $(CURDIR)/$(BIN)/python -m fuzz --seconds $(or $(SECONDS),60)
+
+campaign: $(STAMP) ## worlds, kills and fuzzing for SECONDS (600); goes on where it was, prints a table
+	cd tests && $(CURDIR)/$(BIN)/python -m campaign --seconds $(or $(SECONDS),600) \
+	    --folder $(CURDIR)/campaign
 
 lint: $(STAMP) ## formatting, ruff, mypy strict, who may import whom
 	$(BIN)/ruff format --check

@@ -8,39 +8,22 @@ revocations; guards' answers and what listeners are told; flushes, alone and of 
 from __future__ import annotations
 
 import random
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from support.crash_work import GUARDED, LOCAL, RECEIVED, SCRIPTS, SYNCED, check
-from support.killing import Killer, killer
+from support.crash_work import SCRIPTS
+from support.killing import Killer, any_script, kill_at_each_step, killer
 
 STEPS_AT_LEAST = {"local": 16, "received": 11, "guarded": 16, "synced": 20}
 """Fewer means that the work, or a way to count it, went missing."""
-ANYTHING = sorted({*LOCAL, *RECEIVED, *GUARDED, *SYNCED})
 
 
 @pytest.fixture(scope="module")
 def warm() -> Iterator[Killer]:
     with killer() as found:
         yield found
-
-
-def kill_at_each_step(
-    warm: Killer, folder: Path, script: Sequence[str], *, after: bool, threads: bool
-) -> int:
-    """How many times it was killed until the script came to its end."""
-    at = 0
-    while True:
-        at += 1
-        home = folder / str(at)
-        killed = warm.run(home, script, at, after=after, threads=threads)
-        check(home, killed.said)
-        shutil.rmtree(home)
-        if killed.steps is not None:
-            return at - 1
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
@@ -58,7 +41,7 @@ def test_a_kill_at_any_step_of_anything_loses_nothing_that_was_acknowledged(
     warm: Killer, tmp_path: Path, rng: random.Random, number: int
 ) -> None:
     """Some 60 kills each: with 50 of them, thousands."""
-    script = ["listen", *rng.choices(ANYTHING, k=15)]
+    script = any_script(rng)
     threads = bool(number % 2)
     for after in (False, True):
         kills = kill_at_each_step(warm, tmp_path / str(after), script, after=after, threads=threads)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+from support.crash_work import GUARDED, LOCAL, RECEIVED, SYNCED, check
 
 KILLED = -9
 _TESTS = Path(__file__).parents[1]
@@ -52,14 +56,15 @@ class Killer:
 
 
 @contextmanager
-def killer() -> Iterator[Killer]:
-    """For the length of a block."""
+def killer(log: IO[str] | None = None) -> Iterator[Killer]:
+    """For the length of a block; what the children log goes to `log`, or where ours goes."""
     process = subprocess.Popen(
         [sys.executable, "-m", "support.crash_main"],
         cwd=_TESTS,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        stderr=log,
         text=True,
     )
     try:
@@ -70,3 +75,26 @@ def killer() -> Iterator[Killer]:
         process.wait(30)
         assert process.stdout is not None
         process.stdout.close()
+
+
+ANYTHING = sorted({*LOCAL, *RECEIVED, *GUARDED, *SYNCED})
+
+
+def any_script(rng: random.Random) -> list[str]:
+    """Some work of every kind, in any order."""
+    return ["listen", *rng.choices(ANYTHING, k=15)]
+
+
+def kill_at_each_step(
+    warm: Killer, folder: Path, script: Sequence[str], *, after: bool, threads: bool
+) -> int:
+    """How many times a script was killed until it came to its end; each time it is checked."""
+    at = 0
+    while True:
+        at += 1
+        home = folder / str(at)
+        killed = warm.run(home, script, at, after=after, threads=threads)
+        check(home, killed.said)
+        shutil.rmtree(home)
+        if killed.steps is not None:
+            return at - 1
