@@ -11,6 +11,7 @@ from typing import Final
 from support.planting import Bug
 
 _ENGINE = "dinemic_engine."
+_TRANSPORT = "dinemic_transport."
 
 BUGS: Final[dict[str, Bug]] = {
     # -- events ----------------------------------------------------------------------------------
@@ -267,5 +268,76 @@ BUGS: Final[dict[str, Bug]] = {
         "known = reached[add.chain] >= add.seq",
         "known = True",
         ("tests/unit/test_event_vectors.py",),
+    ),
+    # -- the network ------------------------------------------------------------------------------
+    "late events do not reach their block": Bug(
+        "REC-2",
+        _ENGINE + "blocks",
+        "self._put(level, bound, sums.plus(by))",
+        "self._put(level, bound, sums)",
+        ("tests/property/test_blocks.py",),
+    ),
+    "heads are not summed": Bug(
+        "REC-3",
+        _ENGINE + "recount",
+        "    now = rows.rows.get(key)\n",
+        "    now = None\n",
+        ("tests/unit/test_listing.py", "tests/property/test_blocks.py"),
+    ),
+    "a question may name any number of keys": Bug(
+        "REC-4",
+        _ENGINE + "reconcile",
+        "            if len(claim) > RECONCILE_IDS_MAX:",
+        "            if False:",
+        ("tests/unit/test_ranges_liars.py",),
+    ),
+    "events travel in models the peer did not ask for": Bug(
+        "REC-1",
+        _TRANSPORT + "session",
+        "return all(model in models or ALL_MODELS in models for models in",
+        "return True or all(model in models or ALL_MODELS in models for models in",
+        ("tests/unit/test_session.py",),
+    ),
+    "late events prune nobody": Bug(
+        "GOS-1",
+        _TRANSPORT + "news",
+        "return self.judged(late=int(late), admitted=int(not late))",
+        "return False",
+        ("tests/unit/test_gossip.py", "tests/unit/test_overlay.py"),
+    ),
+    "a peer over its budget is read on": Bug(
+        "GOS-3",
+        _TRANSPORT + "allowance",
+        "return max(budget.ready_at for budget in budgets)",
+        "return min(0.0, *(budget.ready_at for budget in budgets))",
+        ("tests/unit/test_allowance.py",),
+    ),
+    "faults cost nothing": Bug(
+        "GOS-4",
+        _TRANSPORT + "score",
+        "self._value, self._at = self.at(now) + points, now",
+        "self._value, self._at = self.at(now), now",
+        ("tests/unit/test_session.py", "tests/unit/test_session_liars.py"),
+    ),
+    "whoever answers is taken for who was dialled": Bug(
+        "CHAN-2",
+        _TRANSPORT + "door",
+        "if expect is not None and peer != expect:",
+        "if False:",
+        ("tests/unit/test_channel.py",),
+    ),
+    "a node writes whatever its clock says": Bug(
+        "ORD-5",
+        "dinemic.gate",
+        "if behind_us is not None and abs(behind_us) > CLOCK_OFF_US:",
+        "if False:",
+        ("tests/unit/test_runner_overlay.py",),
+    ),
+    "nodes that diverge raise no alarm": Bug(
+        "VETO-4",
+        _TRANSPORT + "rows",
+        "            self._alarms.append(found)",
+        "            pass",
+        ("tests/unit/test_divergence.py",),
     ),
 }

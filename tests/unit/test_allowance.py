@@ -2,6 +2,7 @@
 
 import pytest
 
+from dinemic_engine.limits import WANT_IDS_MAX
 from dinemic_transport.allowance import (
     CHECKS_BURST,
     CHECKS_PER_SECOND,
@@ -11,9 +12,12 @@ from dinemic_transport.allowance import (
     NEWS_BYTES_BURST,
     NEWS_BYTES_PER_SECOND,
     NEWS_PER_SECOND,
+    UNPROVEN_BATCH_EVENTS,
+    UNPROVEN_EVENTS,
     Allowance,
 )
 from dinemic_transport.messages import Ask, Ping
+from dinemic_transport.queues import BATCH_EVENTS
 
 RAW = b"e" * 300
 
@@ -89,3 +93,43 @@ def test_the_largest_pause_is_far_below_what_would_cut_a_link() -> None:
         longest = max(longest, allowance.ready_at - now)
         now = max(now, allowance.ready_at)
     assert longest < 5
+
+
+# -- how much is read and judged at once --
+
+
+def test_who_brings_what_is_of_use_is_soon_judged_in_whole_batches() -> None:
+    allowance, batches = Allowance(), []
+    assert allowance.is_unproven
+    assert allowance.in_line_max == UNPROVEN_EVENTS
+    while allowance.batch_max < BATCH_EVENTS:
+        batches.append(allowance.batch_max)
+        allowance.proven(allowance.batch_max, 0)
+        assert not allowance.is_unproven
+    assert batches == [UNPROVEN_BATCH_EVENTS << doubled for doubled in range(len(batches))]
+
+
+def test_two_windows_of_a_catch_up_have_room_when_a_peer_has_proven_itself() -> None:
+    allowance = Allowance()
+    allowance.proven(100_000, 0)
+    assert allowance.in_line_max >= 2 * WANT_IDS_MAX
+
+
+def test_who_turns_to_what_is_of_no_use_is_soon_unproven_however_much_there_was_before() -> None:
+    allowance, in_vain = Allowance(), 0
+    allowance.proven(100_000, 0)
+    while not allowance.is_unproven:
+        in_vain += allowance.batch_max
+        allowance.proven(0, allowance.batch_max)
+    assert in_vain <= NEWS_BURST + BATCH_EVENTS
+    allowance.proven(0, 1_000_000)  # nothing is owed
+    allowance.proven(1, 0)
+    assert not allowance.is_unproven
+
+
+def test_what_is_known_already_changes_no_standing() -> None:
+    allowance = Allowance()
+    allowance.proven(10, 0)
+    before = allowance.batch_max
+    allowance.proven(0, 0)
+    assert allowance.batch_max == before

@@ -12,7 +12,14 @@ from dinemic_engine.ids import from_text_untrusted
 from dinemic_transport.liveness import HELLO_SECONDS, SILENCE_SECONDS
 from dinemic_transport.messages import Bye, Events, Hello, cluster_hash
 from dinemic_transport.peers import BACKOFF_SECONDS, BAN_SECONDS
-from dinemic_transport.runner import ANNOUNCED_EVENTS_MAX, CLOSE_SECONDS, GATHER_SECONDS, Runner
+from dinemic_transport.runner import (
+    ANNOUNCED_EVENTS_MAX,
+    CLOSE_SECONDS,
+    GATHER_SECONDS,
+    HURRY_SECONDS,
+    HURRY_TIMES,
+    Runner,
+)
 from dinemic_transport.wire import decode_untrusted, encode
 from support.cluster import CLUSTER, Host, cluster, inline, run, until
 from support.dict_replica import BAD_BYTES, MODEL, DictReplica, made_event, made_events
@@ -107,6 +114,25 @@ def test_the_first_of_many_news_leaves_at_once_and_the_rest_gathered() -> None:
             await all_synced(hosts, 500)
             took = trio.current_time() - begin
             assert len(other.ingested) <= 2 + took / GATHER_SECONDS
+
+    run(main)
+
+
+def test_who_goes_on_writing_in_a_hurry_wakes_the_others_seldom() -> None:
+    async def main() -> None:
+        async with cluster([], [], delay=0.0) as (_, hosts):
+            await all_synced(hosts, 0)
+            one, other = (host.replica for host in hosts)
+            begin = trio.current_time()
+            for number in range(5000):
+                one.author([made_event(1000 + number)])
+                await trio.sleep(0.0001)
+            took = trio.current_time() - begin
+            await all_synced(hosts, 5000)
+            assert len(other.ingested) <= 2 * HURRY_TIMES + 1.1 * took / HURRY_SECONDS
+            one.author([made_event(1)])
+            await trio.sleep(GATHER_SECONDS)
+            assert len(other.ids) == 5001  # and soon the first leaves at once again
 
     run(main)
 

@@ -1,7 +1,8 @@
 """Budgets, clocks and what is forgotten, in runners: a flood is held up, an honest burst is not."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 import trio
@@ -12,6 +13,7 @@ from dinemic.testing.network import MemoryNetwork
 from dinemic_engine.errors import ClockOff
 from dinemic_engine.event import open_event_untrusted
 from dinemic_transport.allowance import NEWS_BURST, NEWS_PER_SECOND
+from dinemic_transport.jobs import IngestJob
 from dinemic_transport.peers import ACTIVE
 from dinemic_transport.replica import Ingested
 from support.cluster import Host, cluster, run, until
@@ -51,6 +53,57 @@ def test_a_flood_of_news_of_no_use_is_read_slowly_and_the_link_stays() -> None:
             (peer,) = victim.runner.status().peers
             assert peer.state == "open"
             assert peer.score == 0
+
+    run(main)
+
+
+class OneCore:
+    """An offload on which one call runs at a time, and an event takes a millisecond to judge."""
+
+    def __init__(self) -> None:
+        self._free = trio.Lock()
+
+    async def __call__(self, call: Callable[..., Any], *args: Any) -> Any:
+        async with self._free:
+            job = getattr(call, "__self__", None)
+            await trio.sleep(0.001 * len(job.events) if isinstance(job, IngestJob) else 0.0)
+            return call(*args)
+
+
+@pytest.mark.parametrize("answer", [Ingested(0, 0, 256, ()), Ingested(0, 0, 0, ())])
+def test_a_flood_over_many_links_delays_a_peer_of_use_by_less_than_a_small_batch(
+    answer: Ingested,
+) -> None:
+    """Whether what they send waits for parents, or is of models that nobody asked for."""
+
+    async def main() -> None:
+        network = MemoryNetwork(delay=0.001)
+        victim, friend, *flooders = (
+            Host(network, number, DictReplica(), ["host-1:1"] if number > 1 else [])
+            for number in range(1, 8)
+        )
+        victim.offload = OneCore()
+        judge = victim.replica.ingest
+        victim.replica.ingest = lambda source, events: (  # type: ignore[method-assign]
+            judge(source, events) if source == friend.node_id else answer
+        )
+        async with trio.open_nursery() as nursery:
+            for host in (victim, friend, *flooders):
+                host.exchange = False
+                await host.start(nursery)
+            friend.replica.author([made_event(1)])
+            await until(lambda: len(victim.replica.ids) == 1)
+            for number, host in enumerate(flooders, 1):
+                host.runner.announce(MODEL, made_events(2000, filler=b"%d" % number))
+            late = []
+            for number in range(100):
+                began = trio.current_time()
+                friend.replica.author([made_event(10 + number)])
+                await until(lambda: len(victim.replica.ids) == 2 + number, every=0.0005)  # noqa: B023
+                late.append(trio.current_time() - began)
+                await trio.sleep(0.01)
+            assert max(late) < 0.02
+            nursery.cancel_scope.cancel()
 
     run(main)
 

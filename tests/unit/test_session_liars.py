@@ -21,6 +21,7 @@ from dinemic_transport.messages import (
     Got,
     Hello,
     Message,
+    Neighbour,
     Part,
     Peers,
     Ping,
@@ -29,6 +30,7 @@ from dinemic_transport.messages import (
     Summary,
     Want,
     cluster_hash,
+    weight,
 )
 from dinemic_transport.pages import events_messages
 from dinemic_transport.queues import INBOX_BYTES_MAX, OUTBOX_BYTES_MAX
@@ -413,6 +415,17 @@ def test_a_peer_that_asks_and_does_not_read_is_not_served_without_end() -> None:
         held = max(held, liar.session._outbox.size)
     assert liar.session.fault  # its requests are in line, and one is too many
     assert held < 8 << 20 < OUTBOX_BYTES_MAX
+
+
+def test_a_peer_that_does_not_read_what_it_is_told_is_closed() -> None:
+    liar = Liar()
+    told = Peers(7000, tuple(Neighbour(bytes([n]) * 32, "10.0.0.1:7000") for n in range(16)))
+    for _ in range(OUTBOX_BYTES_MAX // weight(told)):
+        liar.session.tell(told)
+    assert liar.session.state is State.OPEN
+    liar.session.tell(told)
+    liar.session.tell(told)
+    assert not liar.is_closed_for("the peer does not read")
 
 
 def test_pings_are_answered_once_while_the_answer_waits() -> None:

@@ -11,9 +11,9 @@ So an honest writer is held up by nothing but this node's own speed, with `NEWS_
 flight, and a flood of what is of no use costs little. Why admitted events are not rationed:
 docs/decisions/014.
 
-How much of a peer is read before it is judged grows with what it has brought, as the
-window of TCP does, and shrinks with what was in vain. Who has brought nothing is *unproven*: judged
-in small batches, one at a time for all such peers together (turns.py, docs/decisions/022).
+How much of a peer is read before it is judged grows with what it has brought, as the window of TCP
+does, and shrinks with what was in vain. Who has brought nothing is *unproven*: judged in small
+batches, one at a time for all such peers together (turns.py, docs/decisions/023).
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Allowance:
 
     @property
     def is_unproven(self) -> bool:
-        """Whether what the peer brought was not of more use than in vain, so far or of late."""
+        """Whether the peer has brought no more of use than in vain."""
         return not self._standing
 
     @property

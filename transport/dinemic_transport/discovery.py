@@ -239,7 +239,7 @@ class MdnsDiscovery:
             text = (properties.get(b"id") or b"").decode("ascii")
             node_id = ids.from_text_untrusted(text)
             usable = [host for host in hosts[:ADDRESSES_PER_PEER_MAX] if _can_be_dialled(host)]
-        except ValueError:
+        except (ValueError, UsageError):
             return []
         if node_id == self._node_id or not port or not 1 <= port <= 65535:
             return []
@@ -304,4 +304,5 @@ def _is_loopback(host: str) -> bool:
 
 def _can_be_dialled(host: str) -> bool:
     ip = ipaddress.ip_address(host)
+    addresses.split_untrusted(addresses.join(host, 0))  # to `ipaddress` a scope is any text
     return not ip.is_unspecified and not ip.is_multicast

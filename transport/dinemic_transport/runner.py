@@ -56,9 +56,10 @@ CLOSE_SECONDS: Final = 0.5
 GATHER_SECONDS: Final = 0.002
 HURRY_SECONDS: Final = 0.008
 HURRY_EVENTS: Final = 6
+HURRY_TIMES: Final = 5
 """What is announced this soon after other news goes out together: a writer in a hurry costs few
 wake-ups here and at every peer, and the first of its events waits for nothing. The longer time is
-for who made so many events in each of the last two."""
+for after so many events, so many times in a row."""
 
 ANNOUNCED_EVENTS_MAX: Final = 16_384
 ANNOUNCED_BYTES_MAX: Final = 16 << 20
@@ -279,14 +280,13 @@ class Runner:
 
     async def _keep_telling(self) -> None:
         """Pass news to gossip as it comes: at once, and when more follows soon, gathered."""
-        before = 0
+        in_a_row = 0
         while True:
             if not self._told_of_news:
                 await self._news_due.park()
             count = self._tell()
-            hurry = min(before, count) >= HURRY_EVENTS
-            before = count
-            await trio.sleep(HURRY_SECONDS if hurry else GATHER_SECONDS)
+            in_a_row = in_a_row + 1 if count >= HURRY_EVENTS else 0
+            await trio.sleep(HURRY_SECONDS if in_a_row >= HURRY_TIMES else GATHER_SECONDS)
 
     def _tell(self) -> int:
         """Pass what was announced to gossip; how many events it was."""

@@ -6,7 +6,7 @@ as long as it took::
 
     peers of use    judge ==== judge ======= judge ====    side by side on all threads
                          judge ===
-    all others      judge ==............judge ===..................judge =.....    one at a time
+    unproven ones   judge ==............judge ===..................judge =.....    one at a time
 
 So a flood costs a quarter of one core, also one that comes back as somebody else over a new link
 whenever it is cut off, and a newcomer whose first batch was of use waits no more.
