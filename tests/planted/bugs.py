@@ -305,11 +305,11 @@ BUGS: Final[dict[str, Bug]] = {
         "return False",
         ("tests/unit/test_gossip.py", "tests/unit/test_overlay.py"),
     ),
-    "a peer over its budget is read on": Bug(
+    "useless news costs its sender nothing": Bug(
         "GOS-3",
         _TRANSPORT + "allowance",
-        "return max(budget.ready_at for budget in budgets)",
-        "return min(0.0, *(budget.ready_at for budget in budgets))",
+        "        self._news.spend(1, now)\n",
+        "",
         ("tests/unit/test_allowance.py",),
     ),
     "faults cost nothing": Bug(
