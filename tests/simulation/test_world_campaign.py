@@ -15,11 +15,11 @@ from dinemic.testing.campaign import Campaign
 from dinemic.testing.plays import STANDARD
 from dinemic.testing.scenario import Tally
 
-PARTS = 8
+PARTS = 32
 """Tests, so that workers share them."""
-SEEDS = 8
+SEEDS = 10
 """Of one part; the long run plays many more."""
-SEEDS_LONG = 500
+SEEDS_LONG = 200
 EVENTS_MIN = 60
 FAULTS_MIN = 5
 """What a seed brings at least, on average: a campaign in which nothing happens finds nothing."""
