@@ -49,7 +49,6 @@ from dinemic_engine.store.sums import (
     NO_SUMS,
     Edge,
     Sums,
-    events_of,
     pack_edges,
     unpack_sums,
 )
@@ -183,7 +182,8 @@ def is_affected(edge: Edge, total: bytes, first: bytes) -> bool:
     `edge` is that of the first level, `total` the ``F`` row as it becomes, `first` the lowest place
     at which something changes.
     """
-    return events_of(total) - edge.before[0] >= BLOCK_EVENTS or first < edge.bound
+    bound, before = edge
+    return int.from_bytes(total[:8], "big") - before[0] >= BLOCK_EVENTS or first < bound
 
 
 def keep(

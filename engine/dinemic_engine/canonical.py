@@ -140,6 +140,15 @@ def encode(value: Value, *, depth_max: int = DEPTH_MAX) -> bytes:
         return protected + b"\xa0" + cbor2.dumps(value.ciphertext)
     if type(value) not in _PLAIN:
         _check(value, depth_max, ITEMS_MAX)
+    return encode_checked(value)
+
+
+def encode_checked(value: Value) -> bytes:
+    """As `encode`, of what is made of values that would pass its checks.
+
+    Raises:
+        Malformed: it holds text with a lone surrogate.
+    """
     try:
         return cbor2.dumps(value, canonical=True, default=_seal_form)
     except UnicodeEncodeError:

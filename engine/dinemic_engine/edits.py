@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 from dinemic_engine import limits
@@ -339,9 +340,14 @@ def check_field_name(name: object) -> str:
     """
     if type(name) is not str or not 0 < len(name) <= limits.NAME_BYTES_MAX:
         raise Malformed(Reason.NAME, f"a field name is 1..{limits.NAME_BYTES_MAX} characters")
-    if not _NAME_CHARACTERS.issuperset(name):
+    if not _can_name(name):
         raise Malformed(Reason.NAME, f"only letters, digits and _.- can name a field: {name!r}")
     return name
+
+
+@lru_cache(maxsize=1024)
+def _can_name(name: str) -> bool:
+    return _NAME_CHARACTERS.issuperset(name)
 
 
 def check_dict_key(key: object) -> str:

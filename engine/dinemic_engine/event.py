@@ -241,17 +241,22 @@ def sign_event(
         cast("Value", sorted(parents)),
         cast("Value", [op.fields() for op in ops]),
     ]
-    payload = canonical.encode(parts, depth_max=limits.PAYLOAD_DEPTH_MAX)
+    only = ops[0] if len(ops) == 1 else None
+    is_plain = type(only) is Set and type(only.value) in _PLAIN  # nearly every event
+    if is_plain:
+        payload = canonical.encode_checked(parts)
+    else:
+        payload = canonical.encode(parts, depth_max=limits.PAYLOAD_DEPTH_MAX)
     body = _bstr_head(len(payload)) + payload
     signed = _SIGNED_HEAD + body
     raw = _HEAD + body + _SIGNATURE_HEAD + key.sign(signed)
     _check_size(raw)
     # What the caller could still change is read back.
-    is_fixed = len(ops) == 1 and type(ops[0]) is Set and type(ops[0].value) in _IMMUTABLE
-    return _event(_event_id(signed), parts if is_fixed else canonical.decode(payload), raw)
+    return _event(_event_id(signed), parts if is_plain else canonical.decode(payload), raw)
 
 
-_IMMUTABLE: Final = frozenset({str, bytes, int, float, bool, type(None)})
+_PLAIN: Final = frozenset({str, bytes, bool, type(None)})
+"""Types of which every instance is a value, and none can be changed."""
 
 
 def _bstr_head(length: int) -> bytes:

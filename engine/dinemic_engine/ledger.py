@@ -283,7 +283,11 @@ class Ledger:
             row = self._object(proposal, event, no)
             placement = log.place(rows, no, event, parents, row.chains)
             trial = Overlay(rows if rows.rows else self._rows, placement.rows)
-            known = placement.follows and access.holds_on(row, parents[0], event)
+            known = (
+                placement.follows
+                and event.author != row.owner  # who is known without asking
+                and access.holds_on(row, parents[0], event)
+            )
             authorized = access.judge(trial, row, event, placement.place, known=known)
             flags = AUTHORIZED if authorized else 0
             state.check_targets(trial, placement.place, event)

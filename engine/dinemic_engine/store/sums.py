@@ -113,11 +113,6 @@ def _added(total: bytes, number: int) -> bytes:
     return ((int.from_bytes(total, "big") + number) % _MODULUS).to_bytes(32, "big")
 
 
-def events_of(value: bytes) -> int:
-    """The number of events an ``F`` row tells of."""
-    return int.from_bytes(value[:8], "big")
-
-
 LEVELS: Final = 4
 """Levels of blocks (blocks.py)."""
 
