@@ -116,7 +116,8 @@ class ListInsert:
     def fields(self) -> list[object]:
         """The CBOR array: ``[4, field, parent, right, count, values]``."""
         parent = None if self.parent is None else _element_fields(self.parent)
-        return [LIST_INSERT, self.field, parent, self.right, self.count, self.values]
+        values = self.values if isinstance(self.values, Sealed) else [*self.values]
+        return [LIST_INSERT, self.field, parent, self.right, self.count, values]
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,6 +316,13 @@ def only_edits(ops: Iterable[object]) -> bool:
 def only_writes(ops: Iterable[object]) -> bool:
     """Whether ops are all SET or DELETE: they point at nothing, and nothing is built on them."""
     return _WRITES.issuperset(map(type, ops))
+
+
+def only_plain_writes(ops: Iterable[object]) -> bool:
+    """Whether `only_writes`, and nothing is sealed: the owner of an object may always do that."""
+    return all(
+        type(op) is Delete or (type(op) is Set and type(op.value) is not Sealed) for op in ops
+    )
 
 
 _EDITS: Final = frozenset(EDITS)

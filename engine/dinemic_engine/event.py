@@ -25,7 +25,7 @@ from typing import Final, NamedTuple, cast
 
 from dinemic_engine import canonical, limits
 from dinemic_engine.canonical import Sealed, Value
-from dinemic_engine.edits import Set, only_edits
+from dinemic_engine.edits import ListInsert, Set, only_edits
 from dinemic_engine.errors import LimitExceeded, Malformed, Reason
 from dinemic_engine.ids import AuthorId, EventId, ObjectId
 from dinemic_engine.keys import SigningKey, verify
@@ -242,7 +242,7 @@ def sign_event(
         cast("Value", [op.fields() for op in ops]),
     ]
     only = ops[0] if len(ops) == 1 else None
-    is_plain = type(only) is Set and type(only.value) in _PLAIN  # nearly every event
+    is_plain = only is not None and _is_plain(only)  # nearly every event
     if is_plain:
         payload = canonical.encode_checked(parts)
     else:
@@ -257,6 +257,18 @@ def sign_event(
 
 _PLAIN: Final = frozenset({str, bytes, bool, type(None)})
 """Types of which every instance is a value, and none can be changed."""
+
+
+def _is_plain(op: Op) -> bool:
+    """Whether an op sets or inserts one value of such a type."""
+    if type(op) is Set:
+        return type(op.value) in _PLAIN
+    return (
+        type(op) is ListInsert
+        and type(op.values) is list
+        and len(op.values) == 1
+        and type(op.values[0]) in _PLAIN
+    )
 
 
 def _bstr_head(length: int) -> bytes:

@@ -21,7 +21,7 @@ from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from dinemic_engine import access, guards, indexes, log, order, state, verdicts, vetoes
-from dinemic_engine.edits import named_events, only_edits, sealed_in
+from dinemic_engine.edits import named_events, only_edits, only_plain_writes, sealed_in
 from dinemic_engine.errors import BrokenChain, InvalidEvent, Reason, StoreCorrupt, UnknownObject
 from dinemic_engine.event import Event, open_envelope_untrusted, sign_event
 from dinemic_engine.guards import Asked
@@ -282,17 +282,16 @@ class Ledger:
             no = parents[0].no
             row = self._object(proposal, event, no)
             placement = log.place(rows, no, event, parents, row.chains)
-            trial = Overlay(rows if rows.rows else self._rows, placement.rows)
-            known = (
-                placement.follows
-                and event.author != row.owner  # who is known without asking
-                and access.holds_on(row, parents[0], event)
-            )
-            authorized = access.judge(trial, row, event, placement.place, known=known)
-            flags = AUTHORIZED if authorized else 0
-            state.check_targets(trial, placement.place, event)
-            if row.cuts and event.author != row.owner:
-                flags = access.verdict(trial, row, event, placement.place)
+            if event.author == row.owner and only_plain_writes(event.ops):
+                authorized, flags = True, AUTHORIZED  # there is nothing to judge
+            else:
+                trial = Overlay(rows if rows.rows else self._rows, placement.rows)
+                known = placement.follows and access.holds_on(row, parents[0], event)
+                authorized = access.judge(trial, row, event, placement.place, known=known)
+                flags = AUTHORIZED if authorized else 0
+                state.check_targets(trial, placement.place, event)
+                if row.cuts and event.author != row.owner:
+                    flags = access.verdict(trial, row, event, placement.place)
             if (
                 flags & VOID
                 and proposal.lifted is not None
