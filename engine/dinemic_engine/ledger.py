@@ -286,7 +286,11 @@ class Ledger:
                 authorized, flags = True, AUTHORIZED  # there is nothing to judge
             else:
                 trial = Overlay(rows if rows.rows else self._rows, placement.rows)
-                known = placement.follows and access.holds_on(row, parents[0], event)
+                known = (
+                    event.author != row.owner
+                    and placement.follows
+                    and access.holds_on(row, parents[0], event)
+                )
                 authorized = access.judge(trial, row, event, placement.place, known=known)
                 flags = AUTHORIZED if authorized else 0
                 state.check_targets(trial, placement.place, event)
