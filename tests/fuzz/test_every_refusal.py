@@ -34,7 +34,7 @@ READERS: Final = {
 """Modules by folder."""
 
 OURS: Final = {
-    *("Sealed.__post_init__", "encode", "_check", "_utf8", "_seal_form"),  # our own values
+    *("Sealed.__post_init__", "encode_checked", "_check", "_utf8", "_seal_form"),  # our values
     *("SigningKey.__reduce__", "SealingKey.__reduce__", "SealingKey.__init__"),  # our own keys
     *("verify", "encode_frame"),  # lengths that our own callers see to
 }
