@@ -99,26 +99,15 @@ def _heads_moved(rows: Overlay, no: int) -> tuple[int, int]:
 def _write(rows: Overlay, model_no: int, moved: list[Moved], objects: Iterable[int]) -> None:
     """Let the rows of a model follow; `objects` are those with events in the batch."""
     prefix, fingerprint_key, edges_key = _keys_of(model_no)
-    events = total = effective = effective_total = heads = heads_total = 0
-    for order, by, effective_by, term in moved:
-        events += by
-        total += by * term
-        effective += effective_by
-        effective_total += effective_by * term
+    for order, by, effective_by, _ in moved:
         value = EFFECTIVE if effective_by > 0 else VOID_BUT_COUNTED
         rows.rows[prefix + order] = value if by >= 0 else None
+    heads = heads_total = 0
     for no in objects:
         more_heads, more_total = _heads_moved(rows, no)
         heads, heads_total = heads + more_heads, heads_total + more_total
-    after = add_to_totals(
-        rows.store.get(fingerprint_key),
-        events,
-        total,
-        effective,
-        effective_total,
-        heads,
-        heads_total,
-    )
+    sums = blocks.total_of(moved)
+    after = add_to_totals(rows.store.get(fingerprint_key), *sums, heads, heads_total)
     rows.rows[fingerprint_key] = after
     edges = unpack_edges(rows.store.get(edges_key))
     if blocks.is_affected(edges[0], after, min(moved)[0]):
