@@ -333,18 +333,6 @@ class MemoryNetwork:
         return ours, theirs
 
 
-def memory_pair(
-    dialler: bytes = b"\1" * 32,
-    acceptor: bytes = b"\2" * 32,
-    *,
-    queue_bytes_max: int = QUEUE_BYTES_MAX,
-    delay: float = 0.0,
-) -> tuple[MemoryLink, MemoryLink]:
-    """Two connected links with no transport around."""
-    network = MemoryNetwork(queue_bytes_max=queue_bytes_max, delay=delay)
-    return network.pair(network.transport(dialler), network.transport(acceptor))
-
-
 def _check_size(frame: bytes) -> None:
     if not 1 <= len(frame) <= FRAME_BYTES_MAX:
         raise UsageError(f"a frame holds 1..{FRAME_BYTES_MAX} bytes, not {len(frame)}")
