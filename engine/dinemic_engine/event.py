@@ -14,6 +14,11 @@ Signed, and hashed into the event id, is the Sig_structure
 
 and the payload is ``[1, object | null, author, t, parents, ops]``. Everything but the payload is
 constant, so opening the envelope is a comparison and not a parse.
+
+Signed together with others, an event has a path to what was signed in its unprotected header
+(`batches`), and the same id:
+
+      a1 3a00010000 58.. path         unprotected { -65537: path }
 """
 
 from __future__ import annotations
@@ -23,7 +28,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, cast
 
-from dinemic_engine import canonical, limits
+from dinemic_engine import batches, canonical, limits
 from dinemic_engine.canonical import Sealed, Value
 from dinemic_engine.edits import ListInsert, Set, only_edits
 from dinemic_engine.errors import LimitExceeded, Malformed, Reason
@@ -56,19 +61,23 @@ class Event:
 # -- envelope -----------------------------------------------------------------------------------
 
 _HEAD: Final = bytes.fromhex("84 43a10127 a0")
+_HEAD_WITH_PATH: Final = bytes.fromhex("84 43a10127 a1 3a00010000 58")
 _SIGNED_HEAD: Final = b"\x84\x6aSignature1" + bytes.fromhex("43a10127") + b"\x4fdinemic/event/1"
 _SIGNATURE_HEAD: Final = b"\x58\x40"
 _TAIL_BYTES: Final = 2 + 64
 
 
 class Envelope(NamedTuple):
-    """The three parts of a COSE_Sign1 of ours; the signature is not yet checked."""
+    """The parts of a COSE_Sign1 of ours; the signature is not yet checked."""
 
     id: EventId
     payload: bytes
     signed: bytes
+    """What an event signed alone has signed, and what every id is the hash of."""
     signature: bytes
     raw: bytes
+    path: bytes = b""
+    """To what was signed, for an event signed together with others (EV-10)."""
 
 
 def open_envelope_untrusted(raw: bytes) -> Envelope:
@@ -76,16 +85,28 @@ def open_envelope_untrusted(raw: bytes) -> Envelope:
 
     Raises:
         LimitExceeded: longer than EVENT_BYTES_MAX.
-        Malformed: not our one form of an untagged COSE_Sign1.
+        Malformed: neither of our two forms of an untagged COSE_Sign1.
     """
     _check_size(raw)
+    path = b"" if raw.startswith(_HEAD) else _path(raw)
+    begin = len(_HEAD_WITH_PATH) + 1 + len(path) if path else len(_HEAD)
     tail = len(raw) - _TAIL_BYTES
-    if not raw.startswith(_HEAD) or tail < 8 or raw[tail : tail + 2] != _SIGNATURE_HEAD:
-        raise Malformed(Reason.ENVELOPE, "not an untagged COSE_Sign1 with alg EdDSA")
-    body = raw[6:tail]
+    if tail < begin + 2 or raw[tail : tail + 2] != _SIGNATURE_HEAD:
+        raise Malformed(Reason.ENVELOPE, "no signature where one ends")
+    body = raw[begin:tail]
     start = _payload_start(body)
     signed = _SIGNED_HEAD + body
-    return Envelope(_event_id(signed), body[start:], signed, raw[tail + 2 :], raw)
+    return Envelope(_event_id(signed), body[start:], signed, raw[tail + 2 :], raw, path)
+
+
+def _path(raw: bytes) -> bytes:
+    begin = len(_HEAD_WITH_PATH) + 1
+    if len(raw) < begin or not raw.startswith(_HEAD_WITH_PATH):
+        raise Malformed(Reason.ENVELOPE, "not an untagged COSE_Sign1 with alg EdDSA")
+    path = raw[begin : begin + raw[begin - 1]]
+    if len(path) != raw[begin - 1] or not batches.is_path_untrusted(path):
+        raise Malformed(Reason.ENVELOPE, f"a path of {len(path)} bytes")
+    return path
 
 
 def _check_size(raw: bytes) -> None:
@@ -136,7 +157,10 @@ def read_event_untrusted(envelope: Envelope, *, verified: bool = False) -> Event
     payload = canonical.decode_untrusted(envelope.payload, depth_max=limits.PAYLOAD_DEPTH_MAX)
     event = _event(envelope.id, payload, envelope.raw)
     if not verified:
-        verify(event.author, envelope.signature, envelope.signed)
+        if envelope.path:
+            batches.verify_in_batch(event.author, event.id, envelope.path, envelope.signature)
+        else:
+            verify(event.author, envelope.signature, envelope.signed)
     return event
 
 
@@ -253,6 +277,35 @@ def sign_event(
     _check_size(raw)
     # What the caller could still change is read back.
     return _event(_event_id(signed), parts if is_plain else canonical.decode(payload), raw)
+
+
+PATH_BYTES_MAX: Final = max(batches.PATH_SIZES) + len(_HEAD_WITH_PATH) + 1 - len(_HEAD)
+"""By how much an event grows when it is signed together with others."""
+
+
+def sign_together(key: SigningKey, events: Sequence[bytes]) -> list[bytes]:
+    """The same events of the holder of `key`, under one signature (EV-10).
+
+    `events` are signed ones: 2, 4, 8, ... of them, at most ``2**BATCH_LEVELS_MAX``.
+
+    Raises:
+        InvalidEvent: one has no envelope, or would be too large.
+        ValueError: not such a number of them.
+    """
+    envelopes = [open_envelope_untrusted(raw) for raw in events]
+    signature, paths = batches.sign_batch(key, [each.id for each in envelopes])
+    signed = [
+        b"".join(
+            (
+                *(_HEAD_WITH_PATH, bytes((len(path),)), path),
+                *(each.signed[len(_SIGNED_HEAD) :], _SIGNATURE_HEAD, signature),
+            )
+        )
+        for each, path in zip(envelopes, paths, strict=True)
+    ]
+    for raw in signed:
+        _check_size(raw)
+    return signed
 
 
 _PLAIN: Final = frozenset({str, bytes, bool, type(None)})

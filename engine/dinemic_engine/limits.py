@@ -27,6 +27,10 @@ A megabyte of empty maps would take a second to decode, before anything tells wh
 PARENTS_MAX: Final = 16
 """Heads one event may merge. More concurrent heads than this merge in two steps."""
 
+BATCH_LEVELS_MAX: Final = 7
+"""Up to 128 events share one signature (EV-10): it then costs each less than the way to the root,
+and a path is no longer than 225 bytes."""
+
 OPS_MAX: Final = 4096
 """Ops of one event, which apply together or not at all."""
 

@@ -23,6 +23,7 @@ from dinemic_engine.keys import check_sealing_public_untrusted, check_signing_pu
 from reference import keys
 from reference.events import Event, open_event
 from reference.spelling import Reader, Sealed, read, write
+from support.event_bytes import envelope, sha, sig_structure, tree
 
 PAYLOAD_DEPTH: Final = 19
 VECTORS: Final = json.loads((Path(__file__).parents[1] / "vectors" / "events.json").read_text())
@@ -31,6 +32,7 @@ SIGNING_SEEDS: Final = {
     for key in VECTORS["keys"].values()
 }
 EVENTS: Final = [bytes.fromhex(vector["hex"]) for vector in VECTORS["accepted"]]
+IN_ANOTHER_ENVELOPE: Final = [bytes.fromhex(vector["hex"]) for vector in VECTORS["again"]]
 
 
 def refusal(raw: bytes) -> str:
@@ -61,7 +63,9 @@ def check_judged_alike(raw: bytes) -> None:
 def payload_of(raw: bytes) -> bytes:
     """The payload of an event."""
     reader = Reader(raw)
-    reader.take(6)
+    if reader.take(6).endswith(b"\xa1"):
+        reader.take(5)
+        reader.item()  # the path (EV-10)
     payload = reader.item()
     assert isinstance(payload, bytes)
     return payload
@@ -74,12 +78,23 @@ def parts_of(payload: bytes) -> list[Any]:
     return parts
 
 
-def signed(payload: bytes, author: bytes) -> bytes:
-    """An event of these bytes, by an author of the vectors."""
-    data = b"\x84\x6aSignature1\x43\xa1\x01\x27" + write(b"dinemic/event/1") + write(payload)
+def signature_of(author: bytes, data: bytes) -> bytes:
+    """A signature by an author of the vectors."""
     _, secret = crypto_sign_seed_keypair(SIGNING_SEEDS[author])
-    signature = crypto_sign(data, secret)[:64]
-    return b"\x84\x43\xa1\x01\x27\xa0" + write(payload) + write(signature)
+    return crypto_sign(data, secret)[:64]
+
+
+def signed(payload: bytes, author: bytes, rng: random.Random) -> bytes:
+    """An event of these bytes, by an author of the vectors; sometimes signed with others."""
+    data = sig_structure(payload)
+    if rng.randrange(3):
+        return envelope(payload, signature_of(author, data))
+    leaves = [rng.randbytes(32) for _ in range(1 << rng.choice((1, 1, 2, 7)))]
+    at = rng.randrange(len(leaves))
+    leaves[at] = sha(data)
+    root, paths = tree(leaves)
+    signature = signature_of(author, sig_structure(root, b"dinemic/batch/1"))
+    return envelope(payload, signature, paths[at])
 
 
 def spoilt(data: bytes, rng: random.Random) -> bytes:
@@ -189,14 +204,14 @@ Choice = tuple[tuple[bytes, str], random.Random]
 @given(CHOICES)
 def test_i_04_distorted_events_are_judged_alike(choice: Choice) -> None:
     (raw, author), rng = choice
-    check_judged_alike(signed(distorted(payload_of(raw), rng), bytes.fromhex(author)))
+    check_judged_alike(signed(distorted(payload_of(raw), rng), bytes.fromhex(author), rng))
 
 
 @settings(max_examples=4 * settings().max_examples)
 @given(CHOICES)
 def test_i_04_spoilt_payloads_are_judged_alike(choice: Choice) -> None:
     (raw, author), rng = choice
-    check_judged_alike(signed(spoilt(payload_of(raw), rng), bytes.fromhex(author)))
+    check_judged_alike(signed(spoilt(payload_of(raw), rng), bytes.fromhex(author), rng))
 
 
 @settings(max_examples=2 * settings().max_examples)
@@ -208,15 +223,38 @@ def test_ev_8_a_second_spelling_is_refused(choice: Choice) -> None:
         parts[5] = [[2, "a", rng.choice((1.0, 1.5, 1e10, -1.0, float("inf")))]]
     second = stretched(write(parts), rng)
     assert read(second, PAYLOAD_DEPTH)[0] == parts
-    event = signed(second, bytes.fromhex(author))
+    event = signed(second, bytes.fromhex(author), rng)
     check_judged_alike(event)
     assert second == write(parts) or open_event(event) == frozenset(["EV-8/canonical"])
 
 
 @settings(max_examples=3 * settings().max_examples)
-@given(st.sampled_from(EVENTS), st.randoms(use_true_random=False))
+@given(st.sampled_from(EVENTS + IN_ANOTHER_ENVELOPE), st.randoms(use_true_random=False))
 def test_i_04_spoilt_envelopes_are_judged_alike(raw: bytes, rng: random.Random) -> None:
     check_judged_alike(spoilt(raw, rng))
+
+
+@given(
+    CHOICES,
+    st.integers(0, 9).flatmap(lambda levels: st.sampled_from([32 * levels - 1, 32 * levels])),
+    st.integers(0, 255),
+)
+def test_ev_10_paths_are_judged_alike_and_are_right_or_refused(
+    choice: Choice, size: int, position: int
+) -> None:
+    """Of any size and position, and signed as if they were right."""
+    (raw, author), rng = choice
+    payload, siblings = payload_of(raw), rng.randbytes(max(size, 0))
+    node = sha(sig_structure(payload))
+    for height, at in enumerate(range(0, len(siblings), 32)):
+        pair = [node, siblings[at : at + 32]]
+        node = sha(b"\1", *(pair[::-1] if position >> height & 1 else pair))
+    signature = signature_of(bytes.fromhex(author), sig_structure(node, b"dinemic/batch/1"))
+    event = envelope(payload, signature, bytes((position,)) + siblings)
+    check_judged_alike(event)
+    levels, odd = divmod(size, 32)
+    is_path = odd == 0 and 1 <= levels <= 7 and position < 1 << levels
+    assert isinstance(open_event(event), Event) is is_path
 
 
 NUMBERS: Final = st.sampled_from(
@@ -247,7 +285,7 @@ def test_what_is_distorted_breaks_many_rules(rng: random.Random) -> None:
     reached: Counter[str] = Counter()
     for _ in range(1500):
         raw, author = rng.choice(PAYLOADS)
-        found = open_event(signed(distorted(payload_of(raw), rng), bytes.fromhex(author)))
+        found = open_event(signed(distorted(payload_of(raw), rng), bytes.fromhex(author), rng))
         reached.update(found if isinstance(found, frozenset) else ["an event"])
     assert {
         "an event", "EV-3/shape", "EV-3/time", "EV-3/parents", "EV-3/version", "EV-5/genesis",

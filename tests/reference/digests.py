@@ -1,4 +1,4 @@
-"""What nodes compare: the shared digest of an object (VETO-4), the fingerprint of a set (REC-2)."""
+"""What nodes compare: the shared digest of an object (VETO-4), fingerprint and heads (REC-2)."""
 
 from __future__ import annotations
 
@@ -81,8 +81,13 @@ def _of_list(stored: bytes, elements: list[Item]) -> Iterator[object]:
         at += count
 
 
-def fingerprint(ids: Iterable[bytes]) -> tuple[int, bytes]:
+def fingerprint(ids: Iterable[bytes], name: bytes = b"dinemic/fp/1") -> tuple[int, bytes]:
     """(count, wire form) of a set of events (REC-2)."""
-    hashes = [int.from_bytes(sha(b"dinemic/fp/1", each), "big") for each in set(ids)]
+    hashes = [int.from_bytes(sha(name, each), "big") for each in set(ids)]
     total = (sum(hashes) % 2**256).to_bytes(32, "big")
     return len(hashes), sha(len(hashes).to_bytes(8, "big"), total)[:16]
+
+
+def heads_digest(objects: Iterable[Object]) -> tuple[int, bytes]:
+    """(count, wire form) of the heads of objects (REC-2)."""
+    return fingerprint((head for obj in objects for head in obj.heads), b"dinemic/heads/1")

@@ -51,6 +51,10 @@ class Judged:
         """(count, wire form) of the events of a model that count, or that are effective (REC-1)."""
         return digests.fingerprint(key[1] for key in self.keys(model, effective=effective))
 
+    def heads_digest(self, model: str) -> tuple[int, bytes]:
+        """(count, wire form) of the heads of the objects of a model (REC-2)."""
+        return digests.heads_digest(obj for obj in self.objects.values() if obj.log.model == model)
+
     def keys(self, model: str, *, effective: bool = False) -> list[tuple[int, bytes]]:
         """(t, id) of these events, in the order."""
         return sorted(
@@ -79,7 +83,7 @@ def judge(events: Iterable[bytes], now_us: int) -> Judged:
         elif event.t > now_us + HOLD_US:
             judged.ahead.add(event.id)
         else:
-            left[event.id] = event  # the same id with another signature is the same event (EV-2)
+            left[event.id] = event  # the same id in another envelope is the same event (EV-2)
     while ready := [e for e in left.values() if judged.admitted.keys() >= {*e.parents}]:
         for event in ready:
             del left[event.id]

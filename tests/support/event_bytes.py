@@ -64,8 +64,9 @@ def sig_structure(payload: bytes, context: bytes = b"dinemic/event/1") -> bytes:
     return b"\x84\x6aSignature1\x43\xa1\x01\x27" + bstr(context) + bstr(payload)
 
 
-def envelope(payload: bytes, signature: bytes) -> bytes:
-    return b"\x84\x43\xa1\x01\x27\xa0" + bstr(payload) + bstr(signature)
+def envelope(payload: bytes, signature: bytes, path: bytes | None = None) -> bytes:
+    unprotected = b"\xa0" if path is None else b"\xa1\x3a\x00\x01\x00\x00" + bstr(path)
+    return b"\x84\x43\xa1\x01\x27" + unprotected + bstr(payload) + bstr(signature)
 
 
 def sign(actor: Actor, payload: bytes) -> bytes:
@@ -82,6 +83,35 @@ def event(actor: Actor, obj: bytes | None, t: Any, parents: Sequence[bytes], ops
 
 def event_id(raw: bytes) -> bytes:
     return sha(sig_structure(cbor2.loads(raw)[2]))
+
+
+def tree(leaves: Sequence[bytes]) -> tuple[bytes, list[bytes]]:
+    """The root above 2^k leaves, and the path of each (EV-10)."""
+
+    def grown(leaves: Sequence[bytes]) -> tuple[bytes, list[bytes]]:
+        if len(leaves) == 1:
+            return leaves[0], [b""]
+        half = len(leaves) // 2
+        (left, of_left), (right, of_right) = grown(leaves[:half]), grown(leaves[half:])
+        siblings = [*(way + right for way in of_left), *(way + left for way in of_right)]
+        return sha(b"\x01", left, right), siblings
+
+    root, siblings = grown(leaves)
+    return root, [bytes((at,)) + way for at, way in enumerate(siblings)]
+
+
+def sign_root(actor: Actor, root: bytes) -> bytes:
+    return actor.signing.sign(sig_structure(root, b"dinemic/batch/1"))
+
+
+def together(actor: Actor, raws: Sequence[bytes]) -> list[bytes]:
+    """The same events, under one signature."""
+    root, paths = tree([event_id(raw) for raw in raws])
+    signature = sign_root(actor, root)
+    return [
+        envelope(cbor2.loads(raw)[2], signature, path)
+        for raw, path in zip(raws, paths, strict=True)
+    ]
 
 
 # -- ops -----------------------------------------------------------------------------------------

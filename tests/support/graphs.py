@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from hypothesis import strategies as st
@@ -21,7 +21,7 @@ from dinemic_engine.edits import (
     SetAdd,
     SetRemove,
 )
-from dinemic_engine.event import Event, sign_event
+from dinemic_engine.event import Event, open_envelope_untrusted, sign_event
 from dinemic_engine.ids import AuthorId, EventId, ObjectId
 from dinemic_engine.keys import SealingKey, SigningKey
 from dinemic_engine.ledger import Ledger
@@ -255,6 +255,18 @@ def portable(store: Store) -> dict[tuple[object, ...], object]:
             case _:
                 raise AssertionError(f"a row of an unknown kind {letter!r}")
     return found
+
+
+def without_envelopes(
+    rows: Mapping[tuple[object, ...], object],
+) -> dict[tuple[object, ...], object]:
+    """The same rows with the content of each event alone: nothing depends on the rest (EV-10)."""
+    return {
+        key: open_envelope_untrusted(value).signed
+        if key[0] == b"E" and isinstance(value, bytes)
+        else value
+        for key, value in rows.items()
+    }
 
 
 # -- random histories ----------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import dinemic
 from dinemic_engine import keys
 from dinemic_engine.edits import Set
 from dinemic_engine.errors import Reason
-from dinemic_engine.event import Event
+from dinemic_engine.event import Event, sign_together
 from dinemic_engine.ops import ADMIN, READ, UPDATE, Policy, Remove, SetPolicy
 from support.graphs import OWNER, T, child, genesis
 from support.hostile_cases import (
@@ -56,6 +56,8 @@ _SHUT: Final = child(_FREE, OWNER, SetPolicy(Policy()), t=LATER)
 _BY_STRANGER: Final = {"name": STRANGER.name}
 
 _BAD_WRITE: Final = write(_BOB, STRANGER)
+_MEANT: Final = child(_BOB, OWNER, CLERK.grant(ADMIN))
+_TOGETHER: Final = sign_together(CLERK.key, [_MEANT.raw, write(_BOB, CLERK).raw])
 
 
 def _flood(count: int) -> dict[Event | bytes, str]:
@@ -115,6 +117,12 @@ ACCESS: Final[Mapping[str, Case]] = {
         LOG,
         {child(_BOB, CLERK, Set("name", "Eve"), CLERK.grant(ADMIN)): Reason.ACCESS_CHANGE},
         "an edit by a handle is of one kind",
+    ),
+    "a writer signs its own event together with one in the owner's name": Case(
+        LOG,
+        dict(zip(_TOGETHER, (Reason.SIGNATURE, STANDS), strict=True)),
+        "whom an event names, with the key of that one the library signs it",
+        shown=_BY_CLERK,
     ),
     # -- a writer that was revoked -----------------------------------------------------------------
     "a revoked writer goes on though it knows": Case(

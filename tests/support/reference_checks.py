@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dinemic_engine import canonical
 from dinemic_engine.collections_view import Collections
 from dinemic_engine.ops import ROLES
-from dinemic_engine.view import Reading, View
+from dinemic_engine.reading import Reading
+from dinemic_engine.view import View
 from reference import digests
 from reference.log import Placed
 from reference.objects import Item, Object
@@ -53,6 +54,8 @@ def check_view(view: View, judged: Judged) -> None:
             assert (found.count, found.wire()) == judged.fingerprint(model, effective=effective)
             keys = view.range_keys(model, LOWEST, HIGHEST, EVERYTHING, effective=effective)
             assert keys == judged.keys(model, effective=effective)
+        heads = view.totals(model).heads
+        assert (heads.count, heads.wire()) == judged.heads_digest(model)
 
 
 def check_store(view: View, now_us: int) -> None:

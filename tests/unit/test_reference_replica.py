@@ -113,6 +113,21 @@ def test_states_of_the_vectors(judged: Judged) -> None:
     for each in (state, state["revoked"]):
         count, wire = judged.fingerprint(each["model"])
         assert {"count": count, "wire": wire.hex()} == each["fingerprint"]
+        count, wire = judged.heads_digest(each["model"])
+        assert {"count": count, "wire": wire.hex()} == each["heads"]
+
+
+def test_ev_10_another_envelope_makes_no_other_event(judged: Judged) -> None:
+    others = [bytes.fromhex(vector["hex"]) for vector in EVENTS["again"]]
+    assert not {*others} & {*ACCEPTED}
+    mixed = judge([*others, *ACCEPTED], int(EVENTS["now"]))
+    assert mixed.admitted.keys() == judged.admitted.keys()
+    assert not mixed.malformed
+    assert mixed.digest() == judged.digest()
+    for raw, vector in zip(others, EVENTS["again"], strict=True):
+        event = open_event(raw)
+        assert isinstance(event, Event)
+        assert event.id.hex() == vector["id"]
 
 
 def test_sealed_vectors_open_for_their_readers_and_nobody_else(judged: Judged) -> None:

@@ -9,6 +9,7 @@ same at every run. From the folder above::
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -61,6 +62,7 @@ from support.event_bytes import (
     stranger,
 )
 from vectors.accepted_events import INERT, accepted
+from vectors.batched_events import accepted_together, again, refused_together
 from vectors.refused_events import OWN, genesis, refused_by_bytes
 
 FILE: Final = Path(__file__).with_name("events.json")
@@ -527,10 +529,14 @@ def reader_sum(readers: set[bytes]) -> bytes:
     return (total % (1 << 256)).to_bytes(32, "big")
 
 
+PERSON_HEADS: Final = ("a stranger's write where a field's rule is open",)
+TEAM_HEADS: Final = ("the object is closed", "a stranger's write to a field that stayed open")
+
+
 def digest_of_person(names: dict[str, bytes], events: dict[str, tuple[bytes, str]]) -> bytes:
     """The shared digest of PERSON, holders and policy written out by hand."""
     fields, epochs = visible(PERSON, events)
-    heads = [names["a stranger's write where a field's rule is open"]]
+    heads = [names[head] for head in PERSON_HEADS]
     holders = [(ADMIN, chief), (UPDATE, clerk), (READ, reader), (READ, clerk), (READ, late)]
     return digest(PERSON, heads, b"", fields, holders, [False, {"motto": True}], epochs)
 
@@ -538,18 +544,20 @@ def digest_of_person(names: dict[str, bytes], events: dict[str, tuple[bytes, str
 def digest_of_team(names: dict[str, bytes], events: dict[str, tuple[bytes, str]]) -> bytes:
     """The shared digest of TEAM, likewise."""
     fields, epochs = visible(TEAM, events)
-    heads = [
-        names["the object is closed"],
-        names["a stranger's write to a field that stayed open"],
-    ]
+    heads = [names[head] for head in TEAM_HEADS]
     return digest(TEAM, heads, b"", fields, [(UPDATE, clerk)], [False, {"wall": True}], epochs)
 
 
-def fingerprint(ids: list[bytes]) -> dict[str, Any]:
-    """Count and wire form of a reconciled set (REC-2)."""
-    total = sum(int.from_bytes(sha(b"dinemic/fp/1", the_id), "big") for the_id in ids)
+def fingerprint(ids: list[bytes], context: bytes = b"dinemic/fp/1") -> dict[str, Any]:
+    """Count and wire form of a reconciled set, or of heads (REC-2)."""
+    total = sum(int.from_bytes(sha(context, the_id), "big") for the_id in ids)
     packed = len(ids).to_bytes(8, "big") + (total % (1 << 256)).to_bytes(32, "big")
     return {"count": len(ids), "wire": sha(packed)[:16].hex()}
+
+
+def heads_digest(names: dict[str, bytes], heads: Sequence[str]) -> dict[str, Any]:
+    """The same of the heads of the one object of a model, by their names."""
+    return fingerprint([names[head] for head in heads], b"dinemic/heads/1")
 
 
 def plain(value: Any) -> Any:
@@ -573,7 +581,7 @@ def plain(value: Any) -> Any:
 
 def build() -> dict[str, Any]:
     """The whole of events.json."""
-    events = accepted()
+    events = accepted() | accepted_together()
     names = {name: event_id(raw) for name, (raw, _) in events.items()}
     described = []
     for name, (raw, verdict) in events.items():
@@ -613,9 +621,13 @@ def build() -> dict[str, Any]:
             for name, actor in ACTORS.items()
         },
         "accepted": described,
+        "again": [
+            {"name": name, "id": names[name].hex(), "hex": raw.hex()}
+            for name, raw in again(events).items()
+        ],
         "refused": [
             {"name": name, "reason": reason, "hex": raw.hex()}
-            for name, (reason, raw) in refused_by_bytes().items()
+            for name, (reason, raw) in (refused_by_bytes() | refused_together()).items()
         ]
         + [
             {
@@ -669,6 +681,7 @@ def build() -> dict[str, Any]:
                 "fields": {"note": "in time", "place": 1, "plan": 5, "wall": "hi"},
                 "digest": digest_of_team(names, events).hex(),
                 "fingerprint": fingerprint(teams),
+                "heads": heads_digest(names, TEAM_HEADS),
             },
             "collections": {
                 "object": SHELF.hex(),
@@ -686,6 +699,7 @@ def build() -> dict[str, Any]:
                 "digest": digest_of_rack(names, events).hex(),
             },
             "fingerprint": fingerprint(people),
+            "heads": heads_digest(names, PERSON_HEADS),
         },
     }
 
