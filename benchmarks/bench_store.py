@@ -8,8 +8,9 @@ from typing import NamedTuple
 from benchmarks.harness import Figure, Report, Side, Size, cost_ratio, costs, take_turns
 from benchmarks.workloads import Writer, fresh_home, hash_of, verifying
 from dinemic_engine.event import Event, open_envelope_untrusted, read_event_untrusted
-from dinemic_engine.ledger import Ledger, Proposal
+from dinemic_engine.ledger import Ledger
 from dinemic_engine.limits import T_US_MAX
+from dinemic_engine.proposal import Proposal
 from dinemic_engine.store.rocks import RocksStore
 from dinemic_engine.view import View
 

@@ -32,7 +32,8 @@ from dinemic_engine.event import open_event_untrusted
 from dinemic_engine.findings import Finding, Findings
 from dinemic_engine.ids import ObjectId, parse_db_id_untrusted, short
 from dinemic_engine.order import is_ahead
-from dinemic_engine.view import View, load
+from dinemic_engine.reading import load
+from dinemic_engine.view import View
 
 Progress = Callable[[int], object]
 """Is called now and then with the number of events done."""

@@ -28,8 +28,8 @@ from dinemic_engine.edits import (
 )
 from dinemic_engine.errors import InvalidEvent, Unreadable
 from dinemic_engine.limits import TARGETS_MAX
+from dinemic_engine.reading import Reading
 from dinemic_engine.types import counter, mapping, members
-from dinemic_engine.view import Reading
 
 
 class DDict(Bound):

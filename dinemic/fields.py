@@ -16,7 +16,7 @@ from dinemic_engine.types import register
 
 if TYPE_CHECKING:
     from dinemic.models import DModel
-    from dinemic_engine.view import Reading
+    from dinemic_engine.reading import Reading
 
 Access = Literal["open", "closed"]
 

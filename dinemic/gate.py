@@ -26,9 +26,10 @@ from dinemic.deliveries import Cause
 from dinemic_engine.errors import ClockOff, StoreError
 from dinemic_engine.event import Event
 from dinemic_engine.guards import is_detached
-from dinemic_engine.ledger import Ledger, Proposal
+from dinemic_engine.ledger import Ledger
 from dinemic_engine.limits import CLOCK_OFF_US
 from dinemic_engine.outcomes import Admitted, Answered
+from dinemic_engine.proposal import Proposal
 from dinemic_engine.store import Store
 from dinemic_engine.store.layout import AUTHORIZED
 from dinemic_engine.types.change import Change

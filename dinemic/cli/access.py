@@ -18,7 +18,7 @@ from dinemic.cli.words import (
     time_text,
 )
 from dinemic.logs import printable
-from dinemic_engine.access import Granted
+from dinemic_engine.acts import Granted
 from dinemic_engine.ids import ObjectId, db_id, short, to_text
 from dinemic_engine.ops import ROLES
 from dinemic_engine.store.layout import Act

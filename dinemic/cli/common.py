@@ -18,9 +18,9 @@ import click
 
 from dinemic.config import Config
 from dinemic.logs import printable
+from dinemic_engine.arrivals import check_tip
 from dinemic_engine.errors import DinemicError, InvalidEvent, StoreCorrupt, StoreError
 from dinemic_engine.ids import ObjectId, db_id, to_text
-from dinemic_engine.ledger import check_tip
 from dinemic_engine.store import Store, keyspace
 from dinemic_engine.view import View
 

@@ -20,9 +20,9 @@ from dinemic_engine.audit import AuditReport
 from dinemic_engine.audit import audit as audit_store
 from dinemic_engine.findings import Finding
 from dinemic_engine.ids import ObjectId, db_id, short, to_text
+from dinemic_engine.reading import LoggedEvent
 from dinemic_engine.store import keyspace, layout
 from dinemic_engine.types import register
-from dinemic_engine.view import LoggedEvent
 
 FINDINGS_FOUND: Final = 1
 """Exit code of an audit that is not clean."""

@@ -35,9 +35,10 @@ from dinemic_engine.errors import DinemicError, NotOwned, Unreadable
 from dinemic_engine.event import Event
 from dinemic_engine.ids import ObjectId, db_id, from_text_untrusted, short, to_text
 from dinemic_engine.ops import ROLES
+from dinemic_engine.reading import Reading
 from dinemic_engine.replay import LeftOut, refold, upto
 from dinemic_engine.types import register
-from dinemic_engine.view import Reading, View
+from dinemic_engine.view import View
 
 
 @click.command()

@@ -34,7 +34,6 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from heapq import merge
-from itertools import pairwise
 from operator import itemgetter
 from typing import Final
 
@@ -250,13 +249,8 @@ class _Keeping:
 
     def _split(self, level: int, bound: bytes, sums: Sums) -> None:
         enough = -(-sums.events // (sums.events // _made_for(level)))
-        part = NO_SUMS
-        for end, child in self._children(level, self._begin_of(level, bound), bound):
-            part = part.plus(child)
-            if part.events >= enough and end != bound:
-                self._put(level, end, part)
-                part = NO_SUMS
-        self._put(level, bound, part)
+        for end, part in self._parts(level, self._begin_of(level, bound), bound, enough):
+            self._put(level, end, part)
 
     def _join(self, level: int, bound: bytes, sums: Sums) -> None:
         above = keyspace.block_key(self._model_no, level + 1, bound)
@@ -287,9 +281,9 @@ class _Keeping:
 
     def _close_in_parts(self, level: int, edge: Edge, upper: bytes) -> None:
         before = edge.before
-        for end, child in self._children(level, edge.bound, upper):
-            before = before.plus(child)
-            if before.events - self._edges[level - 1].before.events >= _made_for(level):
+        for end, part in self._parts(level, edge.bound, upper, _made_for(level)):
+            before = before.plus(part)
+            if part.events >= _made_for(level):
                 self._close_at(level, end, before)
 
     def _close_at(self, level: int, bound: bytes, before: Sums) -> None:
@@ -319,15 +313,27 @@ class _Keeping:
         before = next(self._rows.scan(prefix, prefix + bound, reverse=True), None)
         return before[0][len(prefix) :] if before is not None else BEGINNING
 
-    def _children(self, level: int, lower: bytes, upper: bytes) -> Iterator[tuple[bytes, Sums]]:
-        """(end, sums) of what a block that reaches from `lower` to `upper` is made of."""
+    def _parts(
+        self, level: int, lower: bytes, upper: bytes, size: int
+    ) -> Iterator[tuple[bytes, Sums]]:
+        """(end, sums) of parts of `size` events or more, and of the rest, from `lower` to `upper`.
+
+        Cut between the events or blocks that a block of the level is made of.
+        """
         if level > 1:
-            yield from self._blocks.closed(level - 1, lower + b"\0", upper)
+            part = NO_SUMS
+            for end, child in self._blocks.closed(level - 1, lower + b"\0", upper):
+                part = part.plus(child)
+                if part.events >= size and end != upper:
+                    yield end, part
+                    part = NO_SUMS
+            yield upper, part
             return
         events = list(self._blocks.orders(lower, upper))
-        for event, (following, _) in pairwise(events):
-            yield _between(event[0], following), sum_of([event])
-        yield upper if upper != END else _end_of(events[-1][0]), sum_of(events[-1:])
+        for at in range(size, len(events), size):
+            yield _between(events[at - 1][0], events[at][0]), sum_of(events[at - size : at])
+        rest = events[-(len(events) % size or size) :]
+        yield upper if upper != END else _end_of(rest[-1][0]), sum_of(rest)
 
 
 def _end_of(order: bytes) -> bytes:

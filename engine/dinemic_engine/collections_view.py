@@ -15,13 +15,13 @@ from dinemic_engine.edits import CounterAdd, Element, Made, Span
 from dinemic_engine.errors import UnknownObject
 from dinemic_engine.ids import EventId, short
 from dinemic_engine.limits import KEY_BYTES_MAX
+from dinemic_engine.reading import Reading, reading_at
 from dinemic_engine.store import keyspace, layout
 from dinemic_engine.store.layout import Written
 from dinemic_engine.store.overlay import Readable
 from dinemic_engine.types import counter, list_reading, mapping, members, sequence
 from dinemic_engine.types.list_reading import Item, Opened
 from dinemic_engine.types.runs import DRAFT
-from dinemic_engine.view import Reading, reading_at
 
 
 class SealedAdd(NamedTuple):

@@ -35,7 +35,7 @@ from dinemic_engine.errors import BrokenChain, Reason, StoreCorrupt
 from dinemic_engine.event import Event, open_envelope_untrusted, read_event_untrusted
 from dinemic_engine.ids import AuthorId, short
 from dinemic_engine.store import keyspace, layout
-from dinemic_engine.store.layout import VOID, Head, Place
+from dinemic_engine.store.layout import VOID, Head, ObjectRow, Place
 from dinemic_engine.store.overlay import Overlay, Readable
 
 
@@ -48,7 +48,11 @@ class Placement(NamedTuple):
     rows: dict[bytes, bytes | None]
     """The log's own rows: chains and, where it is news, the vector."""
     follows: bool = False
-    """Whether it has one parent, by the same author, so its past is that one's and that one."""
+    """Whether it has one parent, and that is the end of its author's only chain.
+
+    So its past is the parent's and the parent; and it is new here, for an event that is here lies
+    on a chain of its author, beyond its parent.
+    """
 
 
 def place(
@@ -174,8 +178,8 @@ def add_head(rows: Overlay, event: Event, place: Place) -> None:
             for head in layout.unpack_heads(value)
             if head.id not in event.parents and not covers(rows, place, head.chain, head.seq)
         ]
-    kept.append(Head(event.t, event.id, place.chain, place.seq, place.base))
-    rows.rows[key] = layout.pack_heads(kept)
+    own = layout.pack_head(event.t, event.id, place.chain, place.seq, place.base)
+    rows.rows[key] = layout.pack_heads(kept) + own
 
 
 def find_heads(rows: Overlay, no: int, chains: int) -> list[Head]:
@@ -208,6 +212,18 @@ def chain_backwards(rows: Readable, no: int, chain: int) -> Iterator[tuple[int, 
     for key, value in rows.scan(start, end, reverse=True):
         t, event_id = layout.unpack_order(value)
         yield int.from_bytes(key[-8:], "big"), t, event_id, place_of(rows, event_id)
+
+
+def object_row(rows: Readable, no: int) -> ObjectRow:
+    """What the genesis of object number `no` fixed, and how it stands.
+
+    Raises:
+        StoreCorrupt: the store has events of the object, but not its row.
+    """
+    value = rows.get(keyspace.object_row_key(no))
+    if value is None:
+        raise StoreCorrupt(f"object number {no} has events and no row")
+    return layout.unpack_object(value)
 
 
 def place_of(rows: Readable, event_id: bytes) -> Place:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from dinemic_engine.errors import InvalidEvent
 from dinemic_engine.event import Event
@@ -14,9 +14,8 @@ from dinemic_engine.types.change import Change
 from dinemic_engine.vetoes import Veto
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
-    """The event enters the log, with effect or without."""
+class Admitted(NamedTuple):
+    """The event enters the log, with effect or without. A tuple: one is made for every event."""
 
     event: Event
     model: str

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from dinemic_engine import access, log
+from dinemic_engine import acts, log
 from dinemic_engine.canonical import Sealed
 from dinemic_engine.edits import Set
 from dinemic_engine.errors import UnknownObject
@@ -63,7 +63,7 @@ def readers(
         return []
     if not isinstance(op.value, Sealed):
         return None
-    subjects = {grant.author: grant.subject for grant in access.grants(rows, no)}
+    subjects = {grant.author: grant.subject for grant in acts.grants(rows, no)}
     subjects[AuthorId(row.owner)] = ObjectId(row.id)
     found: dict[AuthorId, Having] = {}
     prefix = keyspace.epochs_prefix(no, op.value.epoch)

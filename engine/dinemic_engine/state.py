@@ -18,7 +18,7 @@ import hashlib
 from collections.abc import Iterator
 from typing import Final, cast
 
-from dinemic_engine import access, canonical, log, types
+from dinemic_engine import access, acts, canonical, epochs, log, types
 from dinemic_engine.edits import EDITS, Edit, only_edits, only_writes, stored_key
 from dinemic_engine.event import Event
 from dinemic_engine.ids import ID_BYTES, AuthorId, to_text
@@ -53,7 +53,7 @@ def keep_facts(rows: Overlay, row: ObjectRow, place: Place, event: Event) -> Obj
                 prefix = keyspace.acts_prefix(b"K", place.no, op.signing, op.role)
                 key = keyspace.act_key(prefix, event.t, event.id, index)
                 rows.rows[key] = act
-                if op.role in access.SEALING:
+                if op.role in epochs.SEALING:
                     rows.rows[keyspace.end_key(place.no, place.chain, place.seq, index)] = key[5:]
                 row = row._replace(cuts=row.cuts + 1)
             case SetPolicy():
@@ -67,7 +67,7 @@ def keep_facts(rows: Overlay, row: ObjectRow, place: Place, event: Event) -> Obj
                 readers = reader_sum(bytes(32), event.author)
                 fresh = Sealing(readers, 0, bytes(32), 0, bytes(32), bytes(32))
                 rows.rows[keyspace.sealing_key(place.no)] = fresh.pack()
-    for author in access.cast_doubt_on(rows, row, event, place.no):
+    for author in epochs.cast_doubt_on(rows, row, event, place.no):
         _doubt(rows, place.no, author)
     return row
 
@@ -83,7 +83,7 @@ def _keep_epoch(
     for who, kind in having.items():
         prefix = keyspace.having_prefix(no, who, op.commit)
         rows.rows[keyspace.act_key(prefix, event.t, event.id, index)] = act + kind
-        if access.in_doubt(rows, row, no, who) or (
+        if epochs.in_doubt(rows, row, no, who) or (
             who == event.author and not access.reads(rows, row, place, who)
         ):
             rows.rows[keyspace.doubts_prefix(no, op.commit, who)] = b""
@@ -295,7 +295,7 @@ def digest(rows: Readable, no: int, row: ObjectRow) -> bytes:
         for item in digest_items(rows, no):
             digest.update(canonical.encode(item))
     for role in ROLES:
-        for author, subject, suite, key in access.holders(rows, no, role):
+        for author, subject, suite, key in acts.holders(rows, no, role):
             digest.update(canonical.encode([role, author, subject, suite, key]))
     policy = access.policy_now(rows, row, no)
     digest.update(canonical.encode(cast("canonical.Value", policy.array())))

@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
 
-from dinemic_engine import access, canonical, log, readers, state, vetoes
-from dinemic_engine.access import Granted
+from dinemic_engine import access, acts, epochs, log, readers, state, vetoes
+from dinemic_engine.acts import Granted
 from dinemic_engine.blocks import Blocks
-from dinemic_engine.canonical import Sealed, Value
-from dinemic_engine.edits import Delete, DictDelete, DictSet, ListDelete, ListInsert, ListSet, Set
 from dinemic_engine.errors import StoreCorrupt, UnknownObject
-from dinemic_engine.event import Event, open_envelope_untrusted, read_event_untrusted
+from dinemic_engine.event import Event
 from dinemic_engine.ids import AuthorId, EventId, ObjectId, short
 from dinemic_engine.ledger import Ledger
 from dinemic_engine.limits import T_US_MAX
@@ -34,98 +31,14 @@ from dinemic_engine.ranges import (
     Totals,
 )
 from dinemic_engine.readers import Having
+from dinemic_engine.reading import LoggedEvent, Reading, load, reading_at, reading_in
 from dinemic_engine.store import keyspace, layout
-from dinemic_engine.store.layout import (
-    AUTHORIZED,
-    CLOSED,
-    VOID,
-    Act,
-    ObjectRow,
-    Sealing,
-    Tip,
-    Written,
-)
+from dinemic_engine.store.layout import VOID, Act, ObjectRow, Sealing, Tip
 from dinemic_engine.store.memory import MemoryStore
 from dinemic_engine.store.overlay import Readable
 from dinemic_engine.store.sums import unpack_totals
 from dinemic_engine.types import register
 from dinemic_engine.vetoes import Withheld
-
-
-class Reading(NamedTuple):
-    """One write to a field, opened from its row: the value, and the event that set it."""
-
-    value: Value
-    deleted: bool
-    event: EventId
-    t: int
-    op: int
-    authorized: bool
-
-
-def reading_at(rows: Readable, no: int, t: int, event_id: bytes, op: int) -> Reading:
-    """The write that op number `op` of an admitted event is."""
-    return reading_of(rows, log.event_at(rows, no, t, event_id), op)
-
-
-def reading_of(rows: Readable, event: Event, op: int, at: int = 0) -> Reading:
-    """The same; of an op that inserts several elements it is element `at`, sealed ones in one."""
-    written = event.ops[op]
-    value: Value = None
-    if isinstance(written, Set | DictSet | ListSet):
-        value = written.value
-    elif isinstance(written, ListInsert):
-        value = written.values if isinstance(written.values, Sealed) else written.values[at]
-    deleted = isinstance(written, Delete | DictDelete | ListDelete)
-    authorized = bool(log.place_of(rows, event.id).flags & AUTHORIZED)
-    return Reading(value, deleted, event.id, event.t, op, authorized)
-
-
-@dataclass(frozen=True, slots=True)
-class LoggedEvent:
-    """An admitted event with the verdict this node gives it."""
-
-    event: Event
-    model: str
-    flags: int
-    withheld: Withheld | None = None
-    """It has no effect on this node: the guards refused it, or have yet to see it."""
-
-    @property
-    def authorized(self) -> bool:
-        """AUTH-5's flag."""
-        return bool(self.flags & AUTHORIZED)
-
-    @property
-    def verdict(self) -> str:
-        """``authorized``, ``unauthorized`` (an open field's stranger), or why it has no effect.
-
-        ``void`` is so on every node; ``vetoed`` and ``waiting`` (for the guards) on this one.
-        """
-        if self.flags & VOID:
-            return "void"
-        if self.withheld is not None:
-            return "waiting" if self.withheld.veto is None else "vetoed"
-        return "authorized" if self.authorized else "unauthorized"
-
-    @property
-    def rule(self) -> str:
-        """Why it has no effect, or empty."""
-        if self.flags & VOID or self.withheld is None:
-            return why_void(self.flags)
-        veto = self.withheld.veto
-        return (
-            "VETO-1: not yet judged here"
-            if veto is None
-            else f"VETO-1: {veto.guard}: {veto.reason}"
-        )
-
-
-def why_void(flags: int) -> str:
-    """The rule that makes an event with these flags void, and why; empty if it is not."""
-    if flags & CLOSED:
-        return "AUTH-5: the field was closed, unseen by the author"
-    return "AUTH-4: the author was revoked, unseen by the author" if flags & VOID else ""
 
 
 class Holder(NamedTuple):
@@ -202,7 +115,7 @@ class View:
         written = register.read(self._store, found[0], stored.encode())
         if written is None or written.deleted:
             return None
-        return _reading(written)
+        return reading_in(written)
 
     def keys(self, object_id: bytes) -> list[str]:
         """The stored keys that have a value, sorted."""
@@ -235,17 +148,17 @@ class View:
     def grants(self, object_id: bytes, role: int | None = None) -> list[Granted]:
         """Every grant ever admitted on an object, standing or not, of one role if asked."""
         no, _ = self.need(object_id)
-        return access.grants(self._store, no, role)
+        return acts.grants(self._store, no, role)
 
     def grants_to(self, object_id: bytes, author: AuthorId) -> list[Granted]:
         """Every grant of any role to a key ever admitted on an object, standing or not."""
         no, _ = self.need(object_id)
-        return [grant for role in ROLES for grant in access.granted(self._store, no, author, role)]
+        return [grant for role in ROLES for grant in acts.granted(self._store, no, author, role)]
 
     def holders(self, object_id: bytes, role: int) -> list[Holder]:
         """Everybody but the owner who holds a role now, by signing key."""
         no, _ = self.need(object_id)
-        return [Holder(*found) for found in access.holders(self._store, no, role)]
+        return [Holder(*found) for found in acts.holders(self._store, no, role)]
 
     def holder(self, object_id: bytes, author: AuthorId, role: int) -> Holder | None:
         """What somebody who holds a role now was granted it as; None for the owner too."""
@@ -285,7 +198,7 @@ class View:
         found = [
             access.holder(self._store, row, no, author, role)
             for role in ROLES
-            for author, *_ in access.holders(self._store, no, role)
+            for author, *_ in acts.holders(self._store, no, role)
         ]
         return [grant for grant in found if grant is not None]
 
@@ -304,7 +217,7 @@ class View:
     def policy_since(self, object_id: bytes) -> Act | None:
         """The change that set today's policy; None: the genesis did."""
         no, _ = self.need(object_id)
-        return next((act for act, _policy in access.policies(self._store, no)), None)
+        return next((act for act, _policy in acts.policies(self._store, no)), None)
 
     def sealing(self, object_id: bytes) -> Sealing:
         """The readers' sum and the newest epoch of an object."""
@@ -345,12 +258,12 @@ class View:
         if not row.cuts:
             return True
         made = state.made_at(self._store, row, no, commit)
-        return made is None or access.knows_all_ends(self._store, row, made)
+        return made is None or epochs.knows_all_ends(self._store, row, made)
 
     def is_for_readers_only(self, object_id: bytes, commit: bytes, author: AuthorId) -> bool:
         """Whether nobody has the key of an epoch who may not read, `author` apart (SEAL-3)."""
         no, row = self.need(object_id)
-        return access.outsider(self._store, row, no, author, commit, None) is None
+        return epochs.outsider(self._store, row, no, author, commit, None) is None
 
     def readers(
         self, object_id: bytes, stored: str, at: EventId | int | None = None
@@ -498,13 +411,3 @@ class View:
     def _blocks(self, model: str) -> Blocks | None:
         value = self._store.get(keyspace.model_key(model))
         return Blocks(self._store, layout.unpack_u32(value)) if value is not None else None
-
-
-def load(raw: bytes) -> Event:
-    """An event from bytes this node checked before it stored them."""
-    return read_event_untrusted(open_envelope_untrusted(raw), verified=True)
-
-
-def _reading(written: Written) -> Reading:
-    value = canonical.decode_untrusted(written.value)
-    return Reading(value, False, EventId(written.id), written.t, written.op, written.authorized)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from dinemic_engine import access, log
-from dinemic_engine.access import Granted
+from dinemic_engine.acts import Granted
 from dinemic_engine.canonical import Sealed
 from dinemic_engine.edits import (
     Delete,
@@ -33,9 +33,10 @@ from dinemic_engine.edits import (
 from dinemic_engine.event import Event
 from dinemic_engine.ids import AuthorId, EventId
 from dinemic_engine.ops import Op
+from dinemic_engine.reading import Reading, reading_of
 from dinemic_engine.store.layout import ObjectRow
 from dinemic_engine.types import list_reading, mapping, register
-from dinemic_engine.view import Reading, View, reading_of
+from dinemic_engine.view import View
 
 _Write: TypeAlias = tuple[int, bytes, int]
 """(t, event id, op)."""

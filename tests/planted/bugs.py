@@ -12,6 +12,8 @@ from support.planting import Bug
 
 _ENGINE = "dinemic_engine."
 _TRANSPORT = "dinemic_transport."
+_CUTS = "tests/crash/test_recorded_cuts.py"
+_HISTORIES = "tests/simulation/test_histories.py"
 
 BUGS: Final[dict[str, Bug]] = {
     # -- events ----------------------------------------------------------------------------------
@@ -43,6 +45,22 @@ BUGS: Final[dict[str, Bug]] = {
         "return EventId(hashlib.sha256(signed[32:]).digest())",
         ("tests/unit/test_event_vectors.py",),
     ),
+    "what comes again takes the place of what is kept": Bug(
+        "EV-2",
+        _ENGINE + "proposal",
+        "            if not placement.follows and self._is_here(event):\n",
+        "            if not placement.follows and self._is_here(event):\n"
+        "                row = keyspace.event_key(placement.place.no, event.t, event.id)\n"
+        "                rows.rows[row] = event.raw\n",
+        ("tests/property/test_signed_together.py",),
+    ),
+    "what is here is let in again": Bug(
+        "EV-2",
+        _ENGINE + "proposal",
+        "if not placement.follows and self._is_here(event):",
+        "if False:",
+        ("tests/unit/test_fast_paths.py",),
+    ),
     "a parent may be named twice": Bug(
         "EV-3",
         _ENGINE + "event",
@@ -55,6 +73,72 @@ BUGS: Final[dict[str, Bug]] = {
         _ENGINE + "event",
         "if type(op) not in (Grant, Set):",
         "if False:",
+        ("tests/unit/test_event_vectors.py",),
+    ),
+    "the way to a root is not followed": Bug(
+        "EV-10",
+        _ENGINE + "batches",
+        "        node = hashlib.sha256(_NODE + pair).digest()\n",
+        "        node = sibling\n",
+        ("tests/unit/test_event_vectors.py",),
+    ),
+    "the signature of a root is not checked": Bug(
+        "EV-10",
+        _ENGINE + "batches",
+        "    verify(author, signature, _SIGNED_HEAD + root)",
+        "    pass",
+        ("tests/unit/test_event_vectors.py",),
+    ),
+    "a path has all its siblings on the right": Bug(
+        "EV-10",
+        _ENGINE + "batches",
+        "pair = sibling + node if sides & 1 else node + sibling",
+        "pair = node + sibling",
+        ("tests/unit/test_event_vectors.py",),
+    ),
+    "siblings lie on either side": Bug(
+        "EV-10",
+        _ENGINE + "batches",
+        "pair = sibling + node if sides & 1 else node + sibling",
+        "pair = min(sibling, node) + max(sibling, node)",
+        ("tests/unit/test_event_vectors.py",),
+    ),
+    "a position is not below the number of leaves": Bug(
+        "EV-10",
+        _ENGINE + "batches",
+        " and path[0] >> (len(path) // _HASH_BYTES) == 0",
+        "",
+        ("tests/unit/test_event_vectors.py",),
+    ),
+    "a root is signed as events are": Bug(
+        "EV-10",
+        _ENGINE + "batches",
+        r'b"\x4fdinemic/batch/1"',
+        r'b"\x4fdinemic/event/1"',
+        ("tests/unit/test_event_vectors.py",),
+    ),
+    "a node is hashed as an event could be": Bug(
+        "EV-10",
+        _ENGINE + "batches",
+        r'_NODE: Final = b"\x01"',
+        r'_NODE: Final = b""',
+        ("tests/unit/test_event_vectors.py",),
+    ),
+    "a root that one author signed is good for all": Bug(
+        "EV-10",
+        _ENGINE + "batches",
+        "    _verify_root(author, node, signature)\n",
+        "    good = verify_in_batch.__dict__.setdefault('good', set())\n"
+        "    if (node, signature) not in good:\n"
+        "        _verify_root(author, node, signature)\n"
+        "        good.add((node, signature))\n",
+        ("tests/property/test_signed_together.py",),
+    ),
+    "64 events are the most under one signature": Bug(
+        "EV-10",
+        _ENGINE + "limits",
+        "BATCH_LEVELS_MAX: Final = 7",
+        "BATCH_LEVELS_MAX: Final = 6",
         ("tests/unit/test_event_vectors.py",),
     ),
     # -- order -----------------------------------------------------------------------------------
@@ -77,7 +161,7 @@ BUGS: Final[dict[str, Bug]] = {
         _ENGINE + "order",
         "return max(now_us, 1 + max(heads_t, default=-1))",
         "return now_us",
-        ("tests/unit/test_ledger_store.py", "tests/unit/test_models.py"),
+        ("tests/unit/test_ledger_store.py",),
     ),
     "an event an hour ahead is let in": Bug(
         "ORD-4",
@@ -110,7 +194,7 @@ BUGS: Final[dict[str, Bug]] = {
     ),
     "the owner's rights may be taken": Bug(
         "AUTH-2",
-        _ENGINE + "access",
+        _ENGINE + "admission",
         "            if op.signing == row.owner:",
         "            if False:",
         ("tests/unit/test_access_rules.py", "tests/unit/test_hostile_cases.py"),
@@ -130,17 +214,31 @@ BUGS: Final[dict[str, Bug]] = {
         "",
         ("tests/unit/test_access_rules.py", "tests/property/test_authority.py"),
     ),
+    "a revocation is of no effect": Bug(
+        "I-06",
+        _ENGINE + "access",
+        "            and not covers(rows, revoke.place, at.chain, at.seq)\n",
+        "            and False\n",
+        (_HISTORIES,),
+    ),
+    "a revocation voids all there was": Bug(
+        "I-06",
+        _ENGINE + "access",
+        "            and not covers(rows, revoke.place, at.chain, at.seq)\n",
+        "",
+        (_HISTORIES,),
+    ),
     "a revocation by a revoked admin stands": Bug(
         "AUTH-4",
         _ENGINE + "access",
-        "            and _act_stands(rows, row, revoke, scope)",
+        "            and act_stands(rows, row, revoke, scope)",
         "",
         ("tests/unit/test_access_rules.py", "tests/property/test_authority.py"),
     ),
     "a grant by a revoked admin stands": Bug(
         "AUTH-4",
         _ENGINE + "access",
-        "                and _act_stands(rows, row, grant.act, scope)\n",
+        "                and act_stands(rows, row, grant.act, scope)\n",
         "",
         ("tests/unit/test_access_rules.py", "tests/property/test_authority.py"),
     ),
@@ -176,7 +274,7 @@ BUGS: Final[dict[str, Bug]] = {
     # -- guards ----------------------------------------------------------------------------------
     "what a guard has not seen takes effect": Bug(
         "VETO-1",
-        _ENGINE + "ledger",
+        _ENGINE + "proposal",
         "        elif not withheld:\n                changed = state.advance(",
         "        else:\n                changed = state.advance(",
         ("tests/unit/test_guards_on_nodes.py",),
@@ -203,6 +301,13 @@ BUGS: Final[dict[str, Bug]] = {
         "pass",
         ("tests/unit/test_deliveries.py",),
     ),
+    "a change is told on and on": Bug(
+        "I-09",
+        "dinemic.deliveries",
+        "self._write({keyspace.delivery_key(listener.number, seq): None})",
+        "pass",
+        (_HISTORIES,),
+    ),
     # -- sealing ---------------------------------------------------------------------------------
     "a key that is not the committed one is used": Bug(
         "SEAL-1",
@@ -213,14 +318,14 @@ BUGS: Final[dict[str, Bug]] = {
     ),
     "an epoch may leave out the owner": Bug(
         "SEAL-2",
-        _ENGINE + "access",
+        _ENGINE + "epochs",
         "elif all(reader != row.owner for reader, _ in epoch.recipients):",
         "elif False:",
         ("tests/unit/test_hostile_cases.py",),
     ),
     "an epoch may be sealed for anybody": Bug(
         "SEAL-3",
-        _ENGINE + "access",
+        _ENGINE + "epochs",
         "if not reads(rows, row, place, reader):",
         "if False:",
         ("tests/unit/test_hostile_cases.py",),
@@ -262,12 +367,62 @@ BUGS: Final[dict[str, Bug]] = {
         "pass",
         ("tests/property/test_collections.py",),
     ),
+    "an add counts twice": Bug(
+        "I-11",
+        _ENGINE + "types.counter",
+        "_count(rows, place.no, event, index, op, seen, 1)",
+        "_count(rows, place.no, event, index, op, seen, 2)",
+        (_HISTORIES,),
+    ),
     "a remove may take adds its author had not seen": Bug(
         "TYPE-5",
         _ENGINE + "types.members",
         "known = reached[add.chain] >= add.seq",
         "known = True",
         ("tests/unit/test_event_vectors.py",),
+    ),
+    # -- the disk ---------------------------------------------------------------------------------
+    "a flush syncs nothing": Bug(
+        "I-13",
+        _ENGINE + "store.rocks",
+        "self._db.flush_wal(True)",
+        "self._db.flush_wal(False)",
+        (_CUTS,),
+    ),
+    "a write that is to be on disk is on its way": Bug(
+        "I-13",
+        "dinemic.gate",
+        'if self._durability == "sync":',
+        "if False:",
+        (_CUTS + "::test_i_13_a_power_cut_after_any_call_takes_nothing_that_was_synced[sync]",),
+    ),
+    "a new store's name is not synced": Bug(
+        "I-13",
+        _ENGINE + "store.rocks",
+        "            sync_names(path.parent)",
+        "            pass",
+        (_CUTS + "::test_i_13_a_store_that_is_new_in_an_old_home_is_there_after_a_power_cut",),
+    ),
+    "a new home's name is not synced": Bug(
+        "I-13",
+        "dinemic.node",
+        "private_files.make_directory(config.home)",
+        "config.home.mkdir(mode=0o700, exist_ok=True)",
+        (_CUTS,),
+    ),
+    "keys are not synced": Bug(
+        "I-13",
+        "dinemic.private_files",
+        "            os.fsync(file.fileno())\n",
+        "",
+        (_CUTS,),
+    ),
+    "the names of keys are not synced": Bug(
+        "I-13",
+        "dinemic.private_files",
+        "        sync_directory(path.parent)\n    except",
+        "    except",
+        (_CUTS,),
     ),
     # -- the network ------------------------------------------------------------------------------
     "late events do not reach their block": Bug(
@@ -276,6 +431,13 @@ BUGS: Final[dict[str, Bug]] = {
         "self._put(level, bound, sums.plus(by))",
         "self._put(level, bound, sums)",
         ("tests/property/test_blocks.py",),
+    ),
+    "heads are summed like other events": Bug(
+        "REC-2",
+        _ENGINE + "ranges",
+        'b"dinemic/heads/1" + event_id',
+        'b"dinemic/fp/1" + event_id',
+        ("tests/unit/test_event_vectors.py",),
     ),
     "heads are not summed": Bug(
         "REC-3",

@@ -6,18 +6,17 @@ alone: ``perform(STANDARD, seed, draw(STANDARD, seed, STEPS))``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from dinemic.testing.campaign import Campaign
 from dinemic.testing.plays import STANDARD
-from dinemic.testing.scenario import Tally
+from support.figures import count
 
-PARTS = 32
+PARTS = 38
 """Tests, so that workers share them."""
-SEEDS = 10
+SEEDS = 8
 """Of one part; the long run plays many more."""
 SEEDS_LONG = 200
 EVENTS_MIN = 60
@@ -28,34 +27,28 @@ FAULTS_MIN = 5
 pytestmark = pytest.mark.usefixtures("silent_nodes")
 
 
-@pytest.fixture
-def record(record_property: Callable[[str, object], None]) -> Callable[[Tally], None]:
-    """Puts what was played into the table at the end of the run."""
-    return lambda tally: record_property("tally", tally._asdict())
-
-
-def play(first: int, seeds: int, tmp_path: Path, record: Callable[[Tally], None]) -> None:
+def play(first: int, seeds: int, tmp_path: Path) -> None:
     campaign = Campaign(first)
     found = list(
         campaign.run(STANDARD, lambda: campaign.next_seed < first + seeds, folder=tmp_path)
     )
-    record(campaign.tally)
+    tally = campaign.tally
     assert not found, "\n".join(found)
-    assert campaign.tally.events >= seeds * EVENTS_MIN
-    assert campaign.tally.faults >= seeds * FAULTS_MIN
-    assert campaign.tally.checks == seeds
+    assert tally.events >= seeds * EVENTS_MIN
+    assert tally.faults >= seeds * FAULTS_MIN
+    assert tally.checks == seeds
+    count("seeds", tally.seeds)
+    count("cluster-hours", tally.hours)
+    count("events admitted", tally.events)
+    count("faults", tally.faults)
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-def test_nodes_agree_whatever_happens_to_them(
-    part: int, tmp_path: Path, record: Callable[[Tally], None]
-) -> None:
-    play(part * SEEDS, SEEDS, tmp_path, record)
+def test_nodes_agree_whatever_happens_to_them(part: int, tmp_path: Path) -> None:
+    play(part * SEEDS, SEEDS, tmp_path)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("part", range(PARTS))
-def test_nodes_agree_whatever_happens_to_them_in_many_seeds(
-    part: int, tmp_path: Path, record: Callable[[Tally], None]
-) -> None:
-    play(100_000 + part * SEEDS_LONG, SEEDS_LONG, tmp_path, record)
+def test_nodes_agree_whatever_happens_to_them_in_many_seeds(part: int, tmp_path: Path) -> None:
+    play(100_000 + part * SEEDS_LONG, SEEDS_LONG, tmp_path)

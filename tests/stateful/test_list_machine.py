@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from dinemic_engine.store.overlay import Overlay, Readable
 from dinemic_engine.types import list_reading
+from support.figures import Machine
 from support.graphs import OWNER, Site
 from support.list_rows import check_rows
 from support.lists import STORED, Author, append, beginning, delete, drafted, insert, put
@@ -19,7 +20,7 @@ RUNS = st.one_of(
 PLACES = st.floats(0, 1)
 
 
-class OneWriter(RuleBasedStateMachine):
+class OneWriter(Machine):
     """Edits gather in a transaction; a list in memory says what it must come to."""
 
     @initialize()
@@ -102,8 +103,6 @@ class OneWriter(RuleBasedStateMachine):
                 continue
             assert item is not None
             assert item.value == self.plain[index]
-            found = list_reading.index_of_element(self.rows, 0, STORED, item.element)
-            assert found == index
 
 
 def _values(rows: Readable) -> list[object]:

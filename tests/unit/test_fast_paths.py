@@ -1,7 +1,8 @@
-"""Shortcuts give the answer of the long way (docs/decisions/005)."""
+"""Shortcuts give the answer of the long way (docs/decisions/005, 026)."""
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -12,9 +13,23 @@ from dinemic_engine.edits import Set
 from dinemic_engine.errors import InvalidEvent, Reason
 from dinemic_engine.event import open_event_untrusted
 from dinemic_engine.ops import ADMIN, UPDATE, Epoch, Op, Policy, SetPolicy
+from dinemic_engine.outcomes import Duplicate
 from dinemic_engine.store import keyspace, layout
 from dinemic_engine.store.layout import AUTHORIZED
-from support.graphs import CHIEF, CLERK, OWNER, STRANGER, Actor, Site, child, genesis, team
+from dinemic_engine.store.memory import MemoryStore
+from support.graphs import (
+    CHIEF,
+    CLERK,
+    NOW,
+    OWNER,
+    STRANGER,
+    Actor,
+    Site,
+    child,
+    genesis,
+    history,
+    team,
+)
 
 OLDER, NEWER = b"\1" * 32, b"\2" * 32
 
@@ -168,3 +183,45 @@ def test_a_granted_writer_is_looked_up_once_in_a_run_of_edits(
     site.admit(*events)
 
     assert asked == [CLERK.id]
+
+
+class Counting(MemoryStore):
+    """A store that counts how often each row is looked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: Counter[bytes] = Counter()
+
+    def get(self, key: bytes) -> bytes | None:
+        self.asked[key] += 1
+        return super().get(key)
+
+
+def test_what_follows_the_end_of_its_authors_only_chain_is_not_looked_for() -> None:
+    store = Counting()
+    site = Site(store)
+    first = team()
+    write = child(first, CLERK, Set("a", 1))
+    more = [child(write, CLERK, Set("a", 2))]
+    for number in range(3):
+        more.append(child(more[-1], CLERK, Set("a", number)))
+    site.admit(first, write)
+    site.admit(*more)
+
+    assert store.asked[keyspace.place_key(write.id)] == 1
+    assert not any(store.asked[keyspace.place_key(event.id)] for event in more)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_is_here_is_a_duplicate_wherever_its_author_went_on(seed: int) -> None:
+    """Branches, merges and void events included: nothing is let in twice."""
+    site = Site()
+    events = history(seed, 40)
+    site.ingest(events)
+    here = site.events()
+    assert len(here) >= 10
+
+    again = [site.ledger.prepare([event], NOW).outcomes for event in here]
+
+    assert again == [[Duplicate(event)] for event in here]
+    assert site.ledger.prepare(here, NOW).outcomes == [Duplicate(event) for event in here]

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from dinemic_engine.arrivals import check_tip
 from dinemic_engine.edits import Set
 from dinemic_engine.errors import Reason, StoreCorrupt, StoreError, StoreFull
 from dinemic_engine.event import Event, open_envelope_untrusted, open_event_untrusted, sign_event
 from dinemic_engine.ids import ObjectId
-from dinemic_engine.ledger import Ledger, check_tip
+from dinemic_engine.ledger import Ledger
 from dinemic_engine.limits import HOLD_US, PARENTS_MAX
 from dinemic_engine.ops import UPDATE
 from dinemic_engine.outcomes import Admitted, Ahead, Duplicate, Orphan, Refused

@@ -12,7 +12,8 @@ import pytest
 import dinemic
 from dinemic.node import Node
 from dinemic_engine.canonical import Value
-from dinemic_engine.view import Reading, View
+from dinemic_engine.reading import Reading
+from dinemic_engine.view import View
 from support.nodes import acting, exchange, object_id, opened
 
 

@@ -210,9 +210,12 @@ class Written(NamedTuple):
         """The order of writes: the event's K, then the op's position in the event."""
         return (self.t, self.id, self.op)
 
-    def pack(self) -> bytes:
-        """The value of an ``R`` row."""
-        return _WRITTEN.pack(self.t, self.id, self.op, self.deleted, self.authorized) + self.value
+
+def pack_written(
+    t: int, event_id: bytes, op: int, value: bytes | None, *, authorized: bool
+) -> bytes:
+    """The value of an ``R`` row; None: the write takes the value away."""
+    return _WRITTEN.pack(t, event_id, op, value is None, authorized) + (value or b"")
 
 
 def is_before(row: bytes, other: bytes) -> bool:
@@ -225,11 +228,16 @@ def has_value(row: bytes) -> bool:
     return not row[_ORDER_BYTES]
 
 
+def value_in(row: bytes | None) -> bytes | None:
+    """The encoded value that an ``R`` row gives; None: it gives none, or there is no row."""
+    return row[_WRITTEN.size :] if row is not None and has_value(row) else None
+
+
 _ORDER_BYTES: Final = 8 + 32 + 2
 
 
 def unpack_written(value: bytes) -> Written:
-    """The inverse of `Written.pack`."""
+    """The inverse of `pack_written`."""
     t, event_id, op, deleted, authorized = _WRITTEN.unpack_from(value)
     return Written(t, event_id, op, bool(deleted), bool(authorized), value[_WRITTEN.size :])
 
@@ -360,9 +368,13 @@ def unpack_holder(value: bytes) -> tuple[bytes, int, bytes]:
     return subject, suite, value[_HOLDER.size :]
 
 
+pack_head: Final = _HEAD.pack
+"""One head of an ``H`` row, from the fields of a `Head`."""
+
+
 def pack_heads(heads: Iterable[Head]) -> bytes:
     """The value of an ``H`` row."""
-    return b"".join([_HEAD.pack(*head) for head in heads])
+    return b"".join([pack_head(*head) for head in heads])
 
 
 def is_only_head(value: bytes, event_id: bytes) -> bool:

@@ -72,6 +72,7 @@ from dinemic_engine.store.rocks_files import (
     locked,
     logs_in,
     read_synced,
+    sync_names,
 )
 
 BLOCK_CACHE_BYTES: Final = 64 << 20
@@ -401,6 +402,8 @@ def _open(path: Path) -> Rdict:
         found = holds_store(path)
         if found:
             _open_beside(path).close()  # opening for good deletes what the manifest does not name
+        else:
+            sync_names(path.parent)  # of its own names RocksDB takes care
         options.create_if_missing(not found)
         return Rdict(str(path), options)
     except StoreError:

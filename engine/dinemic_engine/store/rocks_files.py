@@ -93,6 +93,16 @@ def read_synced(path: Path) -> int:
     return int(digits or b"0")
 
 
+def sync_names(path: Path) -> None:
+    """On return the names in `path` are on disk, where the system syncs directories at all."""
+    if _has_locks:  # POSIX
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
 def logs_in(path: Path) -> set[str]:
     """The names of the write-ahead logs in `path`."""
     return {entry.name for entry in path.iterdir() if entry.name.endswith(".log")}

@@ -67,9 +67,7 @@ _INNER: Final = b"\1"
 _NO_PARENT: Final = b"\xff" * 4
 _RECORD_BYTES: Final = _RECORD.size
 _CHILD_BYTES: Final = _CHILD.size
-_LENGTH_AT: Final = 16
 _LIVE_AT: Final = 17
-_FLAGS_AT: Final = 18
 
 
 class Piece(NamedTuple):
@@ -194,21 +192,6 @@ def select(rows: Readable, nodes: bytes, index: int) -> tuple[Spot, Piece, int]:
     if slot == len(upto):
         raise StoreCorrupt("the counts of a list do not add up")
     return Spot(number, slot), piece_in(value, slot), index - upto[slot] + alive[slot]
-
-
-def rank(rows: Readable, nodes: bytes, spot: Spot) -> int:
-    """How many elements live before the piece at a spot."""
-    value = node(rows, nodes, spot.leaf)
-    before = sum(value[_START + _LIVE_AT : _START + spot.slot * _RECORD_BYTES : _RECORD_BYTES])
-    number = spot.leaf
-    while value[1:_START] != _NO_PARENT:
-        parent = _U32.unpack_from(value, 1)[0]
-        value = node(rows, nodes, parent)
-        slot = _entry(value, _U32.pack(number), _CHILD_BYTES)
-        for _, below in _CHILD.iter_unpack(value[_START : _START + slot * _CHILD_BYTES]):
-            before += below
-        number = parent
-    return before
 
 
 def edge(rows: Readable, nodes: bytes, *, last: bool = False) -> Spot | None:

@@ -15,7 +15,7 @@ event; the key of its row says where.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from dinemic_engine import canonical
 from dinemic_engine.edits import Delete, DictDelete, DictSet, ListSet, Set, stored_key
@@ -28,6 +28,7 @@ from dinemic_engine.store.overlay import Overlay, Readable
 from dinemic_engine.types.change import Change, Question
 
 Write: TypeAlias = Set | Delete | DictSet | DictDelete | ListSet
+_WITH_VALUE: Final = (Set, DictSet, ListSet)
 
 
 class Slot(NamedTuple):
@@ -59,16 +60,13 @@ def put(
 ) -> int:
     """Let a write take effect; +1 if now there is a value and was none, -1 the other way round."""
     now = rows.get(slot.winner)
-    written = _written(event, index, op, authorized=authorized)
-    row = written.pack()
+    row = _row(event, index, op, authorized=authorized)
     at = keyspace.write_below(slot.writes, event.t, event.id, index)
     rows.rows[at] = layout.pack_position(place.chain, place.seq)
     if now is not None and not layout.is_before(now, row):
         return 0
     rows.rows[slot.winner] = row
-    if seen is None:
-        return (not written.deleted) - (now is not None and layout.has_value(now))
-    return _note(seen, slot, None if now is None else layout.unpack_written(now), written)
+    return _note(seen, slot, now, row)
 
 
 def take_back(
@@ -82,44 +80,39 @@ def take_back(
     """Take the effect of a write back: the next largest wins again; returns as `put` does."""
     rows.rows[keyspace.write_below(slot.writes, event.t, event.id, index)] = None
     now = rows.get(slot.winner)
-    if now is None:
-        return 0
-    before = layout.unpack_written(now)
-    if before.key != (event.t, event.id, index):
+    if now is None or layout.unpack_written(now).key != (event.t, event.id, index):
         return 0
     last = next(rows.scan(slot.writes, keyspace.after(slot.writes), reverse=True), None)
-    written = None if last is None else _written_at(rows, place.no, last[0])
-    rows.rows[slot.winner] = None if written is None else written.pack()
-    return _note(seen, slot, before, written)
+    row = None if last is None else _row_at(rows, place.no, last[0])
+    rows.rows[slot.winner] = row
+    return _note(seen, slot, now, row)
 
 
-def _note(
-    seen: list[Change] | None, slot: Slot, before: Written | None, after: Written | None
-) -> int:
-    """Add to `seen` that another write wins, if a reader can tell; how many values that makes."""
-    old = None if before is None or before.deleted else before.value
-    new = None if after is None or after.deleted else after.value
-    if seen is not None and (old is not None or new is not None):
+def _note(seen: list[Change] | None, slot: Slot, before: bytes | None, after: bytes | None) -> int:
+    """Add to `seen` that another row wins, if a reader can tell; how many values that makes."""
+    had = before is not None and layout.has_value(before)
+    has = after is not None and layout.has_value(after)
+    if seen is not None and (had or has):
+        old, new = layout.value_in(before), layout.value_in(after)
         seen.append(Change(slot.stored, slot.element, old, new))
-    return (new is not None) - (old is not None)
+    return has - had
 
 
-def _written_at(rows: Readable, no: int, write_key: bytes) -> Written:
+def _row_at(rows: Readable, no: int, write_key: bytes) -> bytes:
     """The row of a write, read from its event."""
     t, event_id, index = keyspace.write_key_order(write_key)
     event = event_at(rows, no, t, event_id)
     authorized = bool(place_of(rows, event_id).flags & AUTHORIZED)
-    return _written(event, index, event.ops[index], authorized=authorized)
+    return _row(event, index, event.ops[index], authorized=authorized)
 
 
-def _written(event: Event, index: int, op: Op, *, authorized: bool) -> Written:
-    value = canonical.encode(op.value) if isinstance(op, Set | DictSet | ListSet) else b""
-    return Written(event.t, event.id, index, not value, authorized, value)
+def _row(event: Event, index: int, op: Op, *, authorized: bool) -> bytes:
+    return layout.pack_written(event.t, event.id, index, value_of(op), authorized=authorized)
 
 
 def value_of(op: object) -> bytes | None:
     """What a write writes, encoded; None: it takes the value away."""
-    return canonical.encode(op.value) if isinstance(op, Set | DictSet | ListSet) else None
+    return canonical.encode(op.value) if isinstance(op, _WITH_VALUE) else None
 
 
 def is_of(slot: Slot, event: Event, index: int) -> bool:

@@ -185,21 +185,6 @@ def _written(element: Element, written: Written) -> Item:
     )
 
 
-def index_of_element(rows: Readable, no: int, stored: bytes, element: Element) -> int | None:
-    """The index of an element; None if there is no such element, or it does not live."""
-    keys = runs.keys_of(no, stored)
-    run = runs.find_run(rows, element)
-    value = None if run is None else rows.get(runs.block_key(keys, run, 0))
-    if run is None or value is None or not 0 <= element.at < runs.size_in(value):
-        return None
-    spot, piece = runs.locate(rows, keys, run, element.at)
-    alive = runs.alive_in(runs.block_of(rows, keys, run, element.at), piece)
-    if not alive >> element.at % BLOCK & 1:
-        return None
-    before = alive & runs.bits(0, element.at % BLOCK)
-    return counted_tree.rank(rows, keys.nodes, spot) + before.bit_count()
-
-
 def place_for_insert(
     rows: Readable, no: int, stored: bytes, index: int | None
 ) -> tuple[Element | None, bool]:

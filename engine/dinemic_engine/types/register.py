@@ -9,6 +9,8 @@ Its rows are those of one slot (`last_write`):
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
+from typing import Final
 
 from dinemic_engine.canonical import Value
 from dinemic_engine.edits import Delete, Set
@@ -21,6 +23,8 @@ from dinemic_engine.types.change import Change, Question
 from dinemic_engine.types.last_write import Before, Slot
 
 PREFIX = "value_"
+_SLOTS_REMEMBERED: Final = 1024
+"""Up to 1 KiB each, mostly 300 bytes."""
 
 
 def stored_key(field: str) -> bytes:
@@ -32,6 +36,12 @@ def _slot(no: int, stored: bytes) -> Slot:
     return Slot(
         keyspace.register_key(no, stored), keyspace.writes_prefix(no, stored), stored.decode(), ""
     )
+
+
+@lru_cache(maxsize=_SLOTS_REMEMBERED)
+def _slot_of(no: int, field: str) -> Slot:
+    """The slot of a field; every write begins here."""
+    return _slot(no, stored_key(field))
 
 
 def check(rows: Readable, place: Place, event: Event, index: int, op: Set | Delete) -> None:
@@ -46,7 +56,7 @@ def asked(
     rows: Readable, no: int, event: Event, index: int, op: Set | Delete, before: Before
 ) -> Iterator[Question]:
     """What guards are asked about a write."""
-    yield last_write.asked(_slot(no, stored_key(op.field)), op, before)
+    yield last_write.asked(_slot_of(no, op.field), op, before)
 
 
 def advance(
@@ -60,7 +70,7 @@ def advance(
     authorized: bool,
 ) -> None:
     """Let op number `index` of an admitted event take effect."""
-    slot = _slot(place.no, stored_key(op.field))
+    slot = _slot_of(place.no, op.field)
     last_write.put(rows, slot, place, event, index, op, seen, authorized=authorized)
 
 
@@ -73,7 +83,7 @@ def retract(
     seen: list[Change] | None,
 ) -> None:
     """Take the effect of op number `index` back; the next largest write wins again."""
-    last_write.take_back(rows, _slot(place.no, stored_key(op.field)), place, event, index, seen)
+    last_write.take_back(rows, _slot_of(place.no, op.field), place, event, index, seen)
 
 
 def read(rows: Readable, no: int, stored: bytes) -> Written | None:
