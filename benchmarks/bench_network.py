@@ -69,6 +69,7 @@ def run(size: Size) -> Report:
         five = _five(hosts, given)
     ratios: list[Ratio] = [
         rate_ratio(timings, "catch up", "verify on all cores", goal=at_least(0.6)),
+        rate_ratio(timings, "catch up, each signed alone", "verify on all cores"),
         rate_ratio(timings, "catch up", "verify"),
         rate_ratio(timings, "verify on all cores", "verify"),
     ]
@@ -89,32 +90,41 @@ def run(size: Size) -> Report:
 def _catch_up(hosts: Stage, given: Parameters) -> tuple[Timings, str]:
     """Each block: a fresh host fetches all that another has; then one core checks, then all do.
 
-    The CPU time of catching up is that of the host that does, all its threads; `giving` is that of
-    the other.
+    What was written through handles its author signed together at the end (EV-10). `each signed
+    alone` is what came to the giver as news. The CPU time of catching up is that of the host that
+    does, all its threads; `giving` is that of the other.
     """
-    giver = hosts.start()
-    giver.do("load", giver.home, given.catch_up, given.objects)
-    address = giver.do("launch", giver.home)
+    writer, alone = hosts.start(), hosts.start()
+    writer.do("write_home", writer.home, given.catch_up, given.objects)
+    hosts.end(writer)
+    alone.do("load", alone.home, given.catch_up, given.objects)
+    together = hosts.start()
+    givers = {
+        "catch up": (together, together.do("launch", writer.home)),
+        "catch up, each signed alone": (alone, alone.do("launch", alone.home)),
+    }
     cores = [hosts.start() for _ in range(int(machine()["cores"]))]
     at_once(cores, "verify", given.verified)  # signs what is checked, too
-    timings: Timings = {"catch up": [], "giving": [], "verify": [], "verify on all cores": []}
-    digests = {giver.do("digest")}
+    timings: Timings = {name: [] for name in (*givers, "giving", "verify", "verify on all cores")}
+    digests = {name: {giver.do("digest")} for name, (giver, _) in givers.items()}
     for _ in range(given.blocks):
-        host = hosts.start()
-        host.do("prepare", host.home)
-        before: float = giver.do("cpu_seconds")
-        took: Took = host.do("catch_up", host.home, address)
-        giving: Took = {"wall_s": took["wall_s"], "cpu_s": giver.do("cpu_seconds") - before}
-        digests.add(host.do("digest"))
-        hosts.end(host)
-        timings["catch up"].append(_spent([took], given.catch_up))
-        timings["giving"].append(_spent([giving], given.catch_up))
+        for name, (giver, address) in givers.items():
+            host = hosts.start()
+            host.do("prepare", host.home)
+            before: float = giver.do("cpu_seconds")
+            took: Took = host.do("catch_up", host.home, address)
+            giving: Took = {"wall_s": took["wall_s"], "cpu_s": giver.do("cpu_seconds") - before}
+            digests[name].add(host.do("digest"))
+            hosts.end(host)
+            timings[name].append(_spent([took], given.catch_up))
+            if giver is together:
+                timings["giving"].append(_spent([giving], given.catch_up))
         timings["verify"].append(_spent([cores[0].do("verify", given.verified)], given.verified))
-        together: list[Took] = at_once(cores, "verify", given.verified)
-        timings["verify on all cores"].append(_spent(together, given.verified * len(cores)))
+        checked: list[Took] = at_once(cores, "verify", given.verified)
+        timings["verify on all cores"].append(_spent(checked, given.verified * len(cores)))
     hosts.end()
-    (digest,) = digests
-    return timings, digest
+    assert all(len(found) == 1 for found in digests.values()), "all that was there came"
+    return timings, digests["catch up, each signed alone"].pop()
 
 
 def _spent(took: Sequence[Took], count: int) -> Spent:

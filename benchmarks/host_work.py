@@ -64,6 +64,18 @@ def load(home: str, events: int, objects: int) -> None:
     node.flush()
 
 
+def write_home(home: str, events: int, objects: int) -> None:
+    """Write that many events to so many objects, through handles, without a network; then end.
+
+    At its end a node signs what it made lately together (EV-10).
+    """
+    dinemic.prepare(home, **_OPTIONS)
+    people = [Person([]) for _ in range(objects)]
+    for number in range(events - objects):
+        people[number % objects].name.set(f"name {number}")
+    dinemic.shutdown()
+
+
 def _written(objects: int) -> Iterator[Event]:
     """Events of that many writers in turns, without an end."""
     writers = [Writer(1_000 + number) for number in range(objects)]

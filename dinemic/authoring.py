@@ -1,6 +1,6 @@
 """Local edits: one event each, signed by who makes it, refused before anything was made.
 
-The caller of a handle, the object itself or the node signs (`signer`). An edit is drafted on top of
+The caller of a handle, the object itself or the node signs. An edit is drafted on top of
 what is here, judged by every rule and, where guards want to see it, by them; only then is it let
 through the gate. So a refused edit leaves no trace (VETO-1).
 """
@@ -8,8 +8,9 @@ through the gate. So a refused edit leaves no trace (VETO-1).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
+from dinemic.batcher import Batcher
 from dinemic.callbacks import in_guard
 from dinemic.gate import Gate
 from dinemic.guarding import Guarding
@@ -20,15 +21,23 @@ from dinemic_engine.errors import NotOwned, Reason, Unreadable, UpdateRejected, 
 from dinemic_engine.event import Event
 from dinemic_engine.ids import AuthorId, ObjectId, short
 from dinemic_engine.keys import SigningKey
-from dinemic_engine.ledger import Proposal
 from dinemic_engine.ops import READ, SUITE_X25519, UPDATE, Create, Grant, Op, Policy
 from dinemic_engine.outcomes import Admitted, Ahead, Refused
+from dinemic_engine.proposal import Proposal
+from dinemic_engine.reading import why_void
 from dinemic_engine.store.layout import Head
 from dinemic_engine.store.overlay import Readable
 from dinemic_engine.types.list_reading import Opened
-from dinemic_engine.view import why_void
 
 _CONSTRUCTOR_ROLES: Final = (READ, UPDATE)
+
+
+class _Signer(NamedTuple):
+    """Who signs an event."""
+
+    key: SigningKey
+    of: ObjectId
+    """The object whose key it is; the node's own if there are none of that object here."""
 
 
 class Authoring:
@@ -37,6 +46,7 @@ class Authoring:
     def __init__(
         self,
         gate: Gate,
+        batcher: Batcher,
         keyring: Keys,
         sealer: Sealer,
         guarding: Guarding,
@@ -46,6 +56,7 @@ class Authoring:
         relay: bool = False,
     ) -> None:
         self._gate = gate
+        self._batcher = batcher
         self._guarding = guarding
         self._view = gate.view
         self._keyring = keyring
@@ -81,7 +92,7 @@ class Authoring:
         self._keyring.add(event.id, keys)  # waits for the disk, so not under the lock
         with self._gate.lock:
             self._check_open()  # again: `close` may have come in between
-            self._admit_own(event)
+            self._admit_own(event, ObjectId(event.id))
         self._gate.written()
         return ObjectId(event.id)
 
@@ -168,21 +179,21 @@ class Authoring:
     ) -> Event:
         """Make the events whose ops `events` makes for their signer, under the lock; the last."""
         self._check_may_write()
-        signer = self.signer(object_id, caller)
+        signer = self._signer(object_id, caller)
         if self._guarding.guards.guarding:
             with self._guarding.own_turn(object_id):
                 event = self._author_asking(object_id, signer, events, on)
         else:
             with self._gate.lock:
                 event = self._draft(object_id, signer, events, on)
-                self._admit_own(event)
+                self._admit_own(event, signer.of)
         self._gate.written()
         return event
 
     def _author_asking(
         self,
         object_id: ObjectId,
-        signer: SigningKey,
+        signer: _Signer,
         events: Callable[[SigningKey], Sequence[Sequence[Op]]],
         on: Sequence[Head] | None,
     ) -> Event:
@@ -190,12 +201,12 @@ class Authoring:
         with self._gate.lock:
             event = self._draft(object_id, signer, events, on)
             if not self._is_guarded(event):
-                self._admit_own(event)
+                self._admit_own(event, signer.of)
                 return event
         self._ask(event)
         with self._gate.lock:
             self._check_open()
-            self._admit_own(event)
+            self._admit_own(event, signer.of)
         return event
 
     def _is_guarded(self, event: Event) -> bool:
@@ -206,19 +217,19 @@ class Authoring:
     def _draft(
         self,
         object_id: ObjectId,
-        signer: SigningKey,
+        signer: _Signer,
         events: Callable[[SigningKey], Sequence[Sequence[Op]]],
         on: Sequence[Head] | None,
     ) -> Event:
         """The last of the events, in memory only; those before it are let in. Under the lock."""
         self._check_open()
         ledger = self._gate.ledger
-        *before, last = events(signer)
+        *before, last = events(signer.key)
         for ops in before:
-            event = ledger.draft(object_id, ops, signer, self._gate.now_us(), on)
-            self._admit_own(event)
+            event = ledger.draft(object_id, ops, signer.key, self._gate.now_us(), on)
+            self._admit_own(event, signer.of)
             on = on and [ledger.head(event.id)]
-        return ledger.draft(object_id, last, signer, self._gate.now_us(), on)
+        return ledger.draft(object_id, last, signer.key, self._gate.now_us(), on)
 
     def _ask(self, event: Event) -> None:
         """Return if the guards let an event be made; what the rules refuse they hear of too.
@@ -242,7 +253,7 @@ class Authoring:
         if veto is not None:
             raise _rejected(event, veto.guard, veto.reason)
 
-    def signer(self, object_id: ObjectId, caller: ObjectId | None) -> SigningKey:
+    def _signer(self, object_id: ObjectId, caller: ObjectId | None) -> _Signer:
         """Who signs: the caller if named, else the object itself if owned here, else the node.
 
         Raises:
@@ -250,18 +261,19 @@ class Authoring:
         """
         keys = self.reading_keys(object_id, caller)
         if keys is not None:
-            return keys.signing
+            return _Signer(keys.signing, object_id if caller is None else caller)
         if caller is not None:
             raise NotOwned(f"the private key of caller {short(caller)}... is not on this node")
-        return self._keyring.node_key
+        return _Signer(self._keyring.node_key, object_id)
 
     def reading_keys(self, object_id: ObjectId, caller: ObjectId | None) -> ObjectKeys | None:
         """The keys a handle acts with, if here: the caller's if named, else the object's own."""
         return self._keyring.get(object_id if caller is None else caller)
 
-    def _admit_own(self, event: Event) -> None:
-        """Let an event of our own in, or raise; the caller holds the lock."""
+    def _admit_own(self, event: Event, of: ObjectId) -> None:
+        """Let an event of our own in, or raise; signed with a key of `of`. Under the lock."""
         self._gate.accept(self._judge_own(event), local=True)
+        self._batcher.made(event.author, of, event.id)
         self._gate.counters.authored += 1
 
     def _judge_own(self, event: Event) -> Proposal:
@@ -292,15 +304,15 @@ class Authoring:
             UnknownObject, NotOwned, UpdateRejected, InvalidEvent: as `commit`.
         """
         self._check_may_write()
-        signer = self.signer(object_id, caller)
+        signer = self._signer(object_id, caller)
         with self._gate.lock:
             self._check_open()
             self._gate.ledger.need(object_id)
-            sealed, new = self._sealer.seal(object_id, path, value, signer)
+            sealed, new = self._sealer.seal(object_id, path, value, signer.key)
             for epoch in new:
-                self._admit_own(
-                    self._gate.ledger.draft(object_id, [epoch], signer, self._gate.now_us())
-                )
+                now_us = self._gate.now_us()
+                draft = self._gate.ledger.draft(object_id, [epoch], signer.key, now_us)
+                self._admit_own(draft, signer.of)
         if new:
             self._gate.written()
         return sealed

@@ -15,7 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from dinemic import private_files
 from dinemic.authoring import Authoring
+from dinemic.batcher import Batcher
 from dinemic.config import Config
 from dinemic.forks import check_not_forked, never_destroy_in_child
 from dinemic.gate import Gate
@@ -92,8 +94,10 @@ class Node:
         self.listeners: Final = Listeners(host, threads=outside.threads, relay=config.relay)
         self._gate.listeners = self.listeners
         host.guarding = guarding = Guarding(self._gate, self.listeners)
+        batcher = Batcher(self._gate, keyring)
         edits = Authoring(
             self._gate,
+            batcher,
             keyring,
             sealer,
             guarding,
@@ -108,7 +112,6 @@ class Node:
         self.seal: Final = edits.seal
         self.unseal: Final = edits.unseal
         self.opened: Final = edits.opened
-        self.signer: Final = edits.signer
         self.reading_keys: Final = edits.reading_keys
         self._openers = Openers(None if outside.threads else 0)
         self._intake = Intake(
@@ -122,7 +125,7 @@ class Node:
         """Tells others on this host what the node does; set while it has a network."""
         self._pid = os.getpid()
         self._closing = threading.Event()
-        self.keeper: Final = Keeper(self._gate, self._intake, self._closing)
+        self.keeper: Final = Keeper(self._gate, self._intake, batcher, self._closing)
         self._keeping: threading.Thread | None = None
         if outside.threads:
             self._keeping = threading.Thread(
@@ -141,7 +144,7 @@ class Node:
             StoreError, UsageError: the home cannot be used as it is; the message names it.
         """
         try:
-            config.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            private_files.make_directory(config.home)
         except OSError as error:
             raise StoreError(f"{config.home} cannot be a home: {error.strerror}") from error
         store: Store
@@ -325,6 +328,7 @@ class Node:
             self._openers.close()
             if first:
                 try:
+                    self.keeper.sign_together(to_the_end=True)
                     self._gate.ledger.flush()
                 finally:
                     self._store.close()

@@ -7,6 +7,8 @@ alone fills one::
     caller     decode |== check ==| decode |== check ==|        portions 0, 2, ...
     opener     ...... decode |== check ==| decode |== check ==| portions 1, 3, ...
 
+Of events signed together (EV-10) nearly all are opened without such a check, so the caller does it.
+
 A batch is opened by all before it is judged by one. Judging the one before meanwhile would be no
 gain: it holds the lock, and a thread that wants it back after a check waits 5 ms for it. See
 docs/decisions/016.
@@ -50,7 +52,8 @@ class Openers:
                     begin = begins.popleft()
                     opened[begin] = [_open(each) for each in envelopes[begin : begin + PORTION]]
 
-        helpers = self._start(work, len(begins) - 1)
+        alone = sum(not each.path for each in envelopes)
+        helpers = self._start(work, min(len(begins) - 1, alone // PORTION))
         work()
         for helper in helpers:
             if not helper.cancel():  # else all was done before its turn came

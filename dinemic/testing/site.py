@@ -33,6 +33,7 @@ from dinemic.testing.determinism import Watched
 from dinemic.testing.disk import Disk, DiskKeys
 from dinemic.testing.hpke import encrypt_with
 from dinemic.testing.network import MemoryNetwork
+from dinemic.testing.telling import Told
 from dinemic.testing.trace import Trace
 from dinemic.testing.virtual_time import VirtualTime
 from dinemic_engine.errors import NotLaunched, StoreError
@@ -108,6 +109,8 @@ class Site:
         """Its listeners, since it was started last."""
         self.watched: Final[list[Watched]] = []
         """What was seen of their guards, if the world watches them."""
+        self.told: Final[list[Told]] = []
+        """What they were told, since it was started last."""
         self._ground = ground
         self._rng = Random(f"{seed}/{number}")
         self._keys = DiskKeys(self._rng.randbytes)
@@ -198,6 +201,7 @@ class Site:
             made = self.watched[-1].listener
         else:
             made = listener()
+        self.told.append(Told(made))
         with self:
             made.apply(filter)
         self.listeners.append(made)
@@ -238,6 +242,7 @@ class Site:
         self._seq_before, self.since = node.view.tip().seq, self._ground.time.now()
         self.listeners.clear()
         self.watched.clear()
+        self.told.clear()
         try:
             for listener, filter in self._given:
                 self.apply(listener, filter)
@@ -303,6 +308,8 @@ class Site:
                 await trio.sleep(GROUP_COMMIT_S)
                 keeper.flush()
                 self._flushing = False
+            else:
+                keeper.sign_together()
             keeper.judge_held()
 
     async def _call(self, node: Node) -> None:
