@@ -48,9 +48,10 @@ from dinemic_transport.news import GRAFTED_MAX
 from dinemic_transport.peers import ADDRESSES_MAX
 from dinemic_transport.peers import Peers as Book
 from dinemic_transport.queues import INBOX_BYTES_MAX, OUTBOX_BYTES_MAX
-from dinemic_transport.session import REQUESTS_MAX, Session
+from dinemic_transport.session import Session
 from dinemic_transport.states import State
 from dinemic_transport.wire import decode_untrusted, encode
+from dinemic_transport.work import REQUESTS_MAX
 from fuzz.target import Target, arguments
 from support.dict_replica import (
     BAD_BYTES,
@@ -110,7 +111,7 @@ class Script:
                 try:
                     outcome = job.run(node.replica)
                 except RangeRefused as error:
-                    session.failed(error)
+                    session.failed(job, error)
                 else:
                     session.completed(job, outcome, node.now)
             elif reads and (message := session.next_message()) is not None:
@@ -125,7 +126,7 @@ class Script:
         session = self.session
         assert session._outbox.size <= OUTBOX_BYTES_MAX + EVENT_BYTES_MAX + BATCH_BYTES
         assert session._arrivals._inbox._bytes <= INBOX_BYTES_MAX
-        assert len(session._requests) <= REQUESTS_MAX + 1
+        assert len(session._work._requests) <= REQUESTS_MAX + 1
         assert len(session._news._grafted) <= GRAFTED_MAX
         if session.state is State.CLOSED:
             assert session.reason

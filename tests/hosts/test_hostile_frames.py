@@ -15,13 +15,9 @@ import pytest
 
 from dinemic_engine.errors import TransportError
 from dinemic_engine.limits import FRAME_BYTES_MAX
-from dinemic_transport.door import (
-    ACCEPTED_LINKS_MAX,
-    ACCEPTED_LINKS_PER_HOST_MAX,
-    HANDSHAKES_MAX,
-    HANDSHAKES_PER_HOST_MAX,
-)
+from dinemic_transport.door import ACCEPTED_LINKS_MAX, ACCEPTED_LINKS_PER_HOST_MAX
 from dinemic_transport.frames import encode_frame
+from dinemic_transport.handshakes import HANDSHAKES_MAX, HANDSHAKES_PER_HOST_MAX
 from support.figures import say
 from support.honest_pair import HonestPair
 from support.hostile_peer import PATIENCE_SECONDS, HostilePeer, dial, is_closed

@@ -11,12 +11,15 @@ import trio
 from trio.testing import MockClock
 
 from dinemic.testing.network import MemoryNetwork
-from dinemic_transport.link import Discovery
+from dinemic_transport.link import Discovery, Link
+from dinemic_transport.messages import Hello, cluster_hash
 from dinemic_transport.runner import Runner
 from dinemic_transport.turns import Offload
+from dinemic_transport.wire import decode_untrusted, encode
 from support.dict_replica import DictReplica, identify
 
 CLUSTER = "tests"
+STRANGER = b"\x63" * 32
 
 
 async def inline(call: Callable[..., Any], *args: Any) -> Any:
@@ -116,3 +119,32 @@ async def cluster(
             await host.start(nursery)
         yield network, hosts
         nursery.cancel_scope.cancel()
+
+
+async def stranger(
+    network: MemoryNetwork, to: Host, address: str = "stranger:1", *, greets: bool = True
+) -> Link:
+    """A link to `to` by a node `STRANGER`, which says what the test says, after a greeting."""
+    transport = network.transport(STRANGER, address)
+
+    async def keep(link: Link) -> None:
+        await trio.sleep_forever()
+
+    async def serve() -> None:
+        await transport.serve(keep, lambda addresses: None)
+
+    trio.lowlevel.spawn_system_task(serve)
+    link = await transport.dial(to.address)
+    if greets:
+        await link.send(encode(Hello(cluster_hash(CLUSTER), ("*",), ())))
+    assert isinstance(decode_untrusted(await link.recv() or b""), Hello)
+    return link
+
+
+async def all_synced(hosts: list[Host], events: int, seconds: float = 60.0) -> None:
+    """Wait until every host has so many events and knows it is in sync; they then are equal."""
+    with trio.fail_after(seconds):
+        await until(lambda: all(len(host.replica.ids) == events for host in hosts), seconds)
+        for host in hosts:
+            await host.runner.wait_synced()
+    assert len({host.replica.ids for host in hosts}) == 1

@@ -1,14 +1,15 @@
-"""Pairs of connected links of every kind, for tests that hold them all to one contract."""
+"""Transports and pairs of connected links of every kind, and what their tests do to them."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
 import pytest
 import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from dinemic.testing.network import MemoryLink, MemoryNetwork, MemoryTransport
 from dinemic_engine import ids
@@ -21,6 +22,15 @@ if TYPE_CHECKING:
 
 Kind = Literal["memory", "tcp", "iroh"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+
+CLUSTER_KEY = b"a cluster key"
+IDLE_SECONDS = 0.05
+"""How long nothing happens before a test takes it that nothing will: sockets need a moment."""
+
+
+def run(main: Callable[[], Awaitable[None]], clock: MockClock | None = None) -> None:
+    """Run `main` on a clock that stands still unless moved."""
+    trio.run(main, clock=clock or MockClock())
 
 
 @dataclass
@@ -47,6 +57,34 @@ def iroh_transport(number: int, **options: object) -> IrohTransport:
     from dinemic_transport.iroh_transport import IrohTransport
 
     return IrohTransport(number.to_bytes(32, "big"), listen="127.0.0.1:0", **options)  # type: ignore[arg-type]
+
+
+def real_transport(kind: Kind, number: int, **options: object) -> TcpTransport | IrohTransport:
+    """A node on sockets."""
+    make = iroh_transport if kind == "iroh" else tcp_transport
+    return make(number, **options)
+
+
+async def keep(link: Link) -> None:
+    """A handler that keeps its link open."""
+    await trio.sleep_forever()
+
+
+async def refused_by(transport: TcpTransport | IrohTransport, count: int) -> None:
+    """Wait until it has refused so many connections."""
+    while transport.refused < count:
+        await wait_all_tasks_blocked()
+
+
+async def assert_still_serves(
+    kind: Kind, address: str, accepted: trio.MemoryReceiveChannel[Link]
+) -> None:
+    """An honest node of the open cluster gets in and through."""
+    honest = real_transport(kind, 77)
+    async with serving(honest):
+        link = await honest.dial(address)
+        await link.send(b"hello")
+        assert await (await accepted.receive()).recv() == b"hello"
 
 
 def two_transports(kind: Kind) -> tuple[Transport, bytes, Transport, bytes]:

@@ -1,107 +1,34 @@
-"""TCP and TLS between nodes: who gets in, and what strangers can do to the port (CHAN-1..4)."""
+"""TCP and TLS between nodes: who gets in, what is dialled, and what serving means (CHAN-1..4)."""
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import logging
 import os
 import socket
-import ssl
-import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
 import trio
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from dinemic_engine import ids
 from dinemic_engine.errors import TransportError, UsageError
-from dinemic_transport import certificates
 from dinemic_transport.channel import TcpTransport
-from dinemic_transport.door import HANDSHAKES_PER_HOST_MAX
 from dinemic_transport.link import Link
 from dinemic_transport.stream_link import StreamLink
 from dinemic_transport.tls_stream import TlsStream
-from support.link_pairs import serving, tcp_transport
-
-KEY = b"a cluster key"
-IDLE_SECONDS = 0.02
-
-
-def run(main: Callable[[], Awaitable[None]], clock: MockClock | None = None) -> None:
-    trio.run(main, clock=clock or MockClock())
-
-
-async def keep(link: Link) -> None:
-    """A handler that keeps its link open."""
-    await trio.sleep_forever()
-
-
-async def refused_by(transport: TcpTransport, count: int) -> None:
-    """Wait until it has refused so many connections."""
-    while transport.refused < count:
-        await wait_all_tasks_blocked()
-
-
-@contextlib.asynccontextmanager
-async def stranger(address: str) -> AsyncIterator[trio.SocketStream]:
-    """A bare TCP connection to a node."""
-    tcp = await trio.open_tcp_stream("127.0.0.1", int(address.rpartition(":")[2]))
-    try:
-        yield tcp
-    finally:
-        await tcp.aclose()
-
-
-async def assert_still_serves(address: str, accepted: trio.MemoryReceiveChannel[Link]) -> None:
-    """An honest node of the open cluster gets in and through."""
-    honest = tcp_transport(77)
-    async with serving(honest):
-        link = await honest.dial(address)
-        await link.send(b"hello")
-        assert await (await accepted.receive()).recv() == b"hello"
-
+from support.link_pairs import (
+    IDLE_SECONDS,
+    assert_still_serves,
+    keep,
+    refused_by,
+    run,
+    serving,
+    tcp_transport,
+)
 
 # -- who gets in --------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("ours", "theirs"),
-    [
-        ({"cluster_key": KEY}, {"cluster_key": KEY + b"!"}),
-        ({"cluster_key": KEY}, {}),
-        ({}, {"cluster_key": KEY}),
-        ({"cluster": "one"}, {"cluster": "other"}),
-        ({"cluster": "one", "cluster_key": KEY}, {"cluster": "other", "cluster_key": KEY}),
-    ],
-)
-def test_another_cluster_or_cluster_key_gets_nowhere(
-    ours: dict[str, object], theirs: dict[str, object]
-) -> None:
-    async def main() -> None:
-        one, other = tcp_transport(1, **ours), tcp_transport(2, **theirs)
-        async with serving(one), serving(other) as (address, accepted, _):
-            with pytest.raises(TransportError, match=rf"{address}: not a node of this cluster"):
-                await one.dial(address)
-            await refused_by(other, 1)
-            with pytest.raises(trio.WouldBlock):
-                accepted.receive_nowait()
-
-    run(main)
-
-
-def test_holders_of_one_cluster_key_meet() -> None:
-    async def main() -> None:
-        one, other = (tcp_transport(n, cluster="c", cluster_key=KEY) for n in (1, 2))
-        async with serving(one), serving(other) as (address, _, _):
-            assert (await one.dial(address)).peer == other.node_id
-
-    run(main)
 
 
 def test_a_node_that_is_not_on_the_allow_list_learns_it_from_its_first_recv() -> None:
@@ -197,176 +124,6 @@ def test_an_empty_cluster_key_a_short_seed_and_a_bad_address_are_usage_errors() 
         TcpTransport(b"short")
     with pytest.raises(UsageError, match="'nowhere'"):
         TcpTransport(bytes(32), listen="nowhere")
-
-
-# -- strangers on the port: a TLS peer of every wrong kind --------------------------------------
-
-
-def stranger_context(*, certificate: bool = True) -> ssl.SSLContext:
-    """A client context of the open cluster, to be spoilt by the test."""
-    key = Ed25519PrivateKey.from_private_bytes(b"s" * 32)
-    context = certificates.mint_contexts(key, "dinemic", None).client
-    if certificate:
-        return context
-    bare = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    bare.check_hostname = False
-    bare.verify_mode = ssl.CERT_NONE
-    bare.set_alpn_protocols([certificates.ALPN])
-    return bare
-
-
-def elliptic_context() -> ssl.SSLContext:
-    """A client whose certificate the open cluster's CA signed, but for an ECDSA key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    ca_key = certificates._cluster_ca_key("dinemic", None)
-    leaf = certificates._mint_leaf(key.public_key(), ca_key)  # type: ignore[arg-type]
-    context = stranger_context(certificate=False)
-    with tempfile.NamedTemporaryFile() as file:
-        file.write(
-            key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            )
-            + leaf.public_bytes(serialization.Encoding.PEM)
-        )
-        file.flush()
-        context.load_cert_chain(file.name)
-    return context
-
-
-def without_alpn() -> ssl.SSLContext:
-    context = stranger_context()
-    context.set_alpn_protocols(["http/1.1"])
-    return context
-
-
-def only_tls_1_2() -> ssl.SSLContext:
-    context = stranger_context()
-    context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_2
-    return context
-
-
-@pytest.mark.parametrize(
-    "context",
-    [lambda: stranger_context(certificate=False), elliptic_context, without_alpn, only_tls_1_2],
-    ids=["no-certificate", "ecdsa-key", "other-alpn", "tls-1.2"],
-)
-def test_a_tls_client_of_another_kind_is_refused(
-    context: Callable[[], ssl.SSLContext], caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.DEBUG, logger="dinemic_transport")
-
-    async def main() -> None:
-        other = tcp_transport(2)
-        async with serving(other) as (address, accepted, _), stranger(address) as tcp:
-            tls = trio.SSLStream(tcp, context())
-            with pytest.raises(trio.BrokenResourceError):
-                await tls.receive_some()  # shakes hands first
-            await refused_by(other, 1)
-            await assert_still_serves(address, accepted)
-
-    run(main)
-    assert not [record for record in caplog.records if record.exc_info]
-
-
-@pytest.mark.parametrize(
-    "garbage",
-    [
-        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"\0" * 70_000,
-        b"\x16\x03\x01\xff\xff" + b"\xff" * 70_000,
-        bytes(range(256)) * 4,
-        b"\xff\xff\xff\xff",
-        b"",
-    ],
-    ids=["http", "zeros", "a-huge-client-hello", "every-byte", "a-length", "nothing"],
-)
-def test_garbage_on_the_port_is_dropped_and_changes_nothing(
-    garbage: bytes, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.DEBUG, logger="dinemic_transport")
-
-    async def main() -> None:
-        other = tcp_transport(2)
-        async with serving(other) as (address, accepted, _), stranger(address) as tcp:
-            try:
-                await tcp.send_all(garbage)
-                await tcp.send_eof()
-            except trio.BrokenResourceError:
-                pass  # dropped before all of it was sent
-            await refused_by(other, 1)
-            await assert_still_serves(address, accepted)
-
-    run(main)
-    refusals = [record for record in caplog.records if "refused" in record.getMessage()]
-    assert [record.levelname for record in refusals] == ["INFO"]
-    assert "1 so far" in refusals[0].getMessage()
-    assert not [record for record in caplog.records if record.exc_info]
-
-
-def test_many_refusals_leave_few_lines_at_info(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG, logger="dinemic_transport")
-
-    async def main() -> None:
-        other = tcp_transport(2)
-        async with serving(other) as (address, _, _):
-            for count in range(1, 41):
-                async with stranger(address) as tcp:
-                    await tcp.send_all(b"garbage, not TLS")
-                    await refused_by(other, count)
-
-    run(main)
-    levels = [record.levelname for record in caplog.records if "refused" in record.getMessage()]
-    assert (levels.count("INFO"), len(levels)) == (6, 40)  # the 1st, 2nd, 4th .. 32nd
-
-
-def test_half_open_handshakes_are_few_per_host_and_time_out() -> None:
-    clock = MockClock()
-
-    async def main() -> None:
-        other = tcp_transport(2)
-        async with serving(other) as (address, accepted, _):
-            port = int(address.rpartition(":")[2])
-            silent = [
-                await trio.open_tcp_stream("127.0.0.1", port)
-                for _ in range(HANDSHAKES_PER_HOST_MAX + 5)
-            ]
-            await refused_by(other, 5)
-            await wait_all_tasks_blocked(IDLE_SECONDS)
-            assert other.refused == 5
-            elsewhere = tcp_transport(3)
-            async with serving(elsewhere):
-                with pytest.raises(TransportError):  # the same host: full for now
-                    await elsewhere.dial(address)
-            clock.jump(11)
-            await refused_by(other, 6 + HANDSHAKES_PER_HOST_MAX)
-            await assert_still_serves(address, accepted)
-            for tcp in silent:
-                await tcp.aclose()
-
-    run(main, clock)
-
-
-def test_a_full_host_leaves_room_for_the_others() -> None:
-    async def main() -> None:
-        other = tcp_transport(2)
-        async with serving(other) as (address, accepted, _):
-            port = int(address.rpartition(":")[2])
-            crowd = []
-            for _ in range(HANDSHAKES_PER_HOST_MAX + 1):
-                sock = trio.socket.socket()
-                await sock.bind(("127.0.0.2", 0))
-                await sock.connect(("127.0.0.1", port))
-                crowd.append(sock)
-            await refused_by(other, 1)
-            await assert_still_serves(address, accepted)
-            for sock in crowd:
-                sock.close()
-
-    if os.uname().sysname != "Linux":
-        pytest.skip("only Linux has all of 127.0.0.0/8 on loopback")
-    run(main)
 
 
 def test_a_dial_to_a_port_that_never_answers_times_out() -> None:
@@ -504,7 +261,7 @@ def test_accepting_outlives_running_out_of_file_descriptors(
         async with serving(tcp_transport(2)) as (address, accepted, _):
             await recovered.wait()
             clock.rate = 0  # time has done its part: a handshake takes as long as it takes
-            await assert_still_serves(address, accepted)
+            await assert_still_serves("tcp", address, accepted)
 
     monkeypatch.setattr(trio.SocketListener, "accept", accept_when_possible)
     run(main, clock)
@@ -541,14 +298,13 @@ def test_by_default_a_node_listens_everywhere_on_one_port() -> None:
 
 def test_ending_serve_leaves_no_socket_open() -> None:
     async def main() -> None:
-        stack = contextlib.AsyncExitStack()
         before = len(os.listdir("/proc/self/fd"))
         one, other = tcp_transport(1), tcp_transport(2)
         async with serving(one), serving(other) as (address, _, _):
             for _ in range(5):
                 await one.dial(address)
-            await stack.enter_async_context(stranger(address))
-        await stack.aclose()
+            tcp = await trio.open_tcp_stream("127.0.0.1", int(address.rpartition(":")[2]))
+        await tcp.aclose()
         assert len(os.listdir("/proc/self/fd")) == before
 
     if not Path("/proc/self/fd").exists():

@@ -12,6 +12,7 @@ from dinemic_engine.errors import TransportError, UsageError
 from dinemic_engine.limits import FRAME_BYTES_MAX
 from dinemic_transport.link import Link
 from support.link_pairs import (
+    IDLE_SECONDS,
     KINDS,
     Kind,
     Pair,
@@ -21,9 +22,6 @@ from support.link_pairs import (
     to_dial,
     two_transports,
 )
-
-IDLE_SECONDS = 0.02
-"""How long nothing happens before a test takes it that nothing will: sockets need a moment."""
 
 
 @pytest.fixture(params=KINDS)

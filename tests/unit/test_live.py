@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
@@ -24,23 +24,14 @@ from dinemic.outlet import Outlet, Window
 from dinemic_engine.errors import TransportError
 from dinemic_transport.rows import ModelStatus
 from dinemic_transport.status import Counters, PeerStatus
+from support.nodes import QUIET
 
-QUIET: dict[str, Any] = {
-    "listen": "127.0.0.1:0",
-    "discover": False,
-    "cluster_key": "a key for these tests only",
-    "store": "memory",
-}
-
-
-@pytest.fixture(autouse=True)
-def _stopped() -> Iterator[None]:
-    yield
-    dinemic.shutdown()
+pytestmark = pytest.mark.usefixtures("stopped")
+ALONE = QUIET | {"cluster_key": "a key for these tests only", "store": "memory"}
 
 
 def launched(home: Path) -> Node:
-    return dinemic.launch(home, **QUIET)
+    return dinemic.launch(home, **ALONE)
 
 
 @contextmanager

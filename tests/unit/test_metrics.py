@@ -5,10 +5,8 @@ from __future__ import annotations
 import re
 import socket
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from prometheus_client import Metric
@@ -21,19 +19,10 @@ from dinemic.node import Node, Status
 from dinemic_engine.errors import Reason, TransportError
 from dinemic_transport.rows import ModelStatus
 from dinemic_transport.status import Counters, PeerStatus
+from support.nodes import QUIET
 
-QUIET: dict[str, Any] = {
-    "listen": "127.0.0.1:0",
-    "discover": False,
-    "cluster_key": "a key for these tests only",
-    "store": "memory",
-}
-
-
-@pytest.fixture(autouse=True)
-def _stopped() -> Iterator[None]:
-    yield
-    dinemic.shutdown()
+pytestmark = pytest.mark.usefixtures("stopped")
+ALONE = QUIET | {"cluster_key": "a key for these tests only", "store": "memory"}
 
 
 def peer(number: int, *, behind: int = 0, lag: float = 0.0, state: str = "open") -> PeerStatus:
@@ -189,7 +178,7 @@ def get(address: str) -> str:
 def test_a_launched_node_serves_them_where_it_was_told_to(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    node = dinemic.launch(tmp_path, metrics="localhost:0", **QUIET)
+    node = dinemic.launch(tmp_path, metrics="localhost:0", **ALONE)
     address = node.status().metrics
     assert address is not None
     assert value(families(get(address)), "dinemic_network_up") == 1
@@ -200,13 +189,13 @@ def test_a_launched_node_serves_them_where_it_was_told_to(
 
 
 def test_without_being_told_it_serves_them_nowhere(tmp_path: Path) -> None:
-    assert dinemic.launch(tmp_path, **QUIET).status().metrics is None
+    assert dinemic.launch(tmp_path, **ALONE).status().metrics is None
 
 
 def test_an_address_that_others_reach_is_warned_of(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    dinemic.launch(tmp_path, metrics="0.0.0.0:0", **QUIET)
+    dinemic.launch(tmp_path, metrics="0.0.0.0:0", **ALONE)
     (record,) = caplog.records
     assert (record.levelname, record.name) == ("WARNING", "dinemic.metrics")
     assert "whoever reaches" in record.message
@@ -216,6 +205,6 @@ def test_an_address_that_is_taken_is_an_error_and_another_can_be_tried(tmp_path:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(TransportError, match=f"no metrics: cannot listen on {address}"):
-            dinemic.launch(tmp_path, metrics=address, **QUIET)
-    node = dinemic.launch(tmp_path, metrics="127.0.0.1:0", **QUIET)
+            dinemic.launch(tmp_path, metrics=address, **ALONE)
+    node = dinemic.launch(tmp_path, metrics="127.0.0.1:0", **ALONE)
     assert node.status().metrics is not None

@@ -11,14 +11,11 @@ import trio
 from dinemic.testing.network import MemoryNetwork, MemoryTransport
 from dinemic_engine.ids import from_text_untrusted
 from dinemic_transport.exchange import HINTS_MAX
-from dinemic_transport.link import Link
-from dinemic_transport.messages import Hello, Neighbour, Peers, cluster_hash
+from dinemic_transport.messages import Neighbour, Peers
 from dinemic_transport.peers import CLAIM_FAILURES_MAX, CLAIMS_PER_PEER_MAX
 from dinemic_transport.wire import decode_untrusted, encode
-from support.cluster import CLUSTER, Host, run, until
+from support.cluster import STRANGER, Host, run, stranger, until
 from support.dict_replica import DictReplica, made_event
-
-LIAR = b"\x63" * 32
 
 
 def host(network: MemoryNetwork, number: int, *peers: int) -> Host:
@@ -48,7 +45,7 @@ def links(one: Host) -> set[bytes]:
 
 def is_full_mesh(hosts: Sequence[Host]) -> bool:
     everybody = {one.node_id for one in hosts}
-    return all(links(one) - {LIAR} == everybody - {one.node_id} for one in hosts)
+    return all(links(one) - {STRANGER} == everybody - {one.node_id} for one in hosts)
 
 
 def test_two_nodes_that_know_a_third_find_each_other_and_stay_together_without_it() -> None:
@@ -150,30 +147,13 @@ class Dials(MemoryNetwork):
         return super().reachable(source, address)
 
 
-async def greet(network: MemoryNetwork, to: Host) -> Link:
-    """A link to `to` by somebody of our own making at 10.0.0.99, greeted."""
-    transport = network.transport(LIAR, "10.0.0.99:1")
-
-    async def ignore(link: Link) -> None:
-        await trio.sleep_forever()
-
-    async def serve() -> None:
-        await transport.serve(ignore, lambda addresses: None)
-
-    trio.lowlevel.spawn_system_task(serve)
-    link = await transport.dial(to.address)
-    await link.send(encode(Hello(cluster_hash(CLUSTER), ("*",), ())))
-    assert isinstance(decode_untrusted(await link.recv() or b""), Hello)
-    return link
-
-
 def test_a_liar_causes_few_dials_and_takes_nobody_from_us() -> None:
     async def main() -> None:
         network = Dials()
         hosts = [host(network, 1, 2), host(network, 2), host(network, 3, 2)]
         async with running(hosts[:2]):
             await until(lambda: is_full_mesh(hosts[:2]), seconds=2)
-            link = await greet(network, hosts[0])
+            link = await stranger(network, hosts[0], "10.0.0.99:1")
             honest = hosts[1].node_id
             for number in range(200):  # about nobody, about others' nodes and others' addresses
                 lies = [
@@ -188,7 +168,7 @@ def test_a_liar_causes_few_dials_and_takes_nobody_from_us() -> None:
                 await link.send(encode(Peers(number + 1, tuple(lies))))
             async with running(hosts[2:]):
                 await until(lambda: is_full_mesh(hosts), seconds=5)
-                assert LIAR in links(hosts[0])  # it was no fault
+                assert STRANGER in links(hosts[0])  # it was no fault
                 await trio.sleep(3600)
                 assert is_full_mesh(hosts)
             false = sum(
@@ -207,13 +187,13 @@ def test_a_malformed_message_about_nodes_ends_the_session_as_a_fault() -> None:
         network = MemoryNetwork(delay=0.01)
         one = host(network, 1)
         async with running([one]):
-            link = await greet(network, one)
+            link = await stranger(network, one, "10.0.0.99:1")
             assert isinstance(decode_untrusted(await link.recv() or b""), Peers)
             frame = encode(Peers(0, (Neighbour(b"n" * 32, "10.0.0.1:1"),)))
             await link.send(frame.replace(b"10.0.0.1:1", b"a.domain:1"))
             while await link.recv() is not None:
                 pass
             assert one.runner.status().peers == ()
-            assert one.runner._peers.banned(LIAR, trio.current_time())
+            assert one.runner._peers.banned(STRANGER, trio.current_time())
 
     run(main)

@@ -218,6 +218,6 @@ def test_a_call_that_hangs_in_the_application_does_not_hold_up_stop() -> None:
 
 def busy_in(network: Network) -> str | None:
     for connection in network._runner._connections.values():
-        if type(connection.session._job).__name__ == "IngestJob":
+        if connection.session._work.is_judging:
             return "ingest"
     return None

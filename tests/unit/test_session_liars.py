@@ -1,5 +1,6 @@
 """A peer that breaks the rules is closed with a reason; one that only knows less is not."""
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -9,7 +10,12 @@ from dinemic_engine.ranges import HIGHEST
 from dinemic_engine.reconcile import RangeRefused, Segment
 from dinemic_transport.driver import REQUEST_SECONDS
 from dinemic_transport.jobs import summarise
-from dinemic_transport.liveness import HELLO_SECONDS, SILENCE_SECONDS
+from dinemic_transport.liveness import (
+    HELLO_SECONDS,
+    PING_SECONDS,
+    PROBE_SECONDS,
+    SILENCE_SECONDS,
+)
 from dinemic_transport.messages import (
     PART_BYTES,
     Answer,
@@ -35,8 +41,8 @@ from dinemic_transport.messages import (
 from dinemic_transport.pages import events_messages
 from dinemic_transport.queues import INBOX_BYTES_MAX, OUTBOX_BYTES_MAX
 from dinemic_transport.rows import MODELS_MAX
-from dinemic_transport.session import REQUESTS_MAX
 from dinemic_transport.states import State
+from dinemic_transport.work import REQUESTS_MAX
 from support.dict_replica import (
     BAD_BYTES,
     MODEL,
@@ -81,7 +87,7 @@ class Liar:
             try:
                 outcome = job.run(self.replica)
             except RangeRefused as error:
-                self.session.failed(error)
+                self.session.failed(job, error)
             else:
                 self.session.completed(job, outcome, now)
         return drain(self.session, now)
@@ -456,6 +462,45 @@ def test_a_silent_peer_is_pinged_and_then_closed() -> None:
     assert pings == 2
     assert "silent" in liar.session.reason
     assert not liar.session.fault
+
+
+def test_no_time_runs_for_a_peer_that_is_not_read() -> None:
+    liar = Liar(claims=(Row(MODEL, 5, FP, FP, FP),))
+    session, named = liar.session, b"n" * 32
+    assert any(isinstance(said, Ask) for said in liar.hears())  # to be answered in time
+    session.graft(MODEL, [named], 1.0)
+    session.probe(2.0)
+    session.hold(3.0)
+    now, pings = 3.0, 0
+    while now < 3.0 + 2 * REQUEST_SECONDS:
+        now = session.deadline()
+        session.tick(now)
+        session.hold(now)
+        pings += drain(session, now).count(Ping())
+    assert session.state is State.OPEN
+    assert pings == pytest.approx(2 * REQUEST_SECONDS / PING_SECONDS, abs=2)
+    assert session.score.at(now) == 0
+    session.read_on(now)
+    session.read_on(now)
+    assert session.deadline() == pytest.approx(now + PROBE_SECONDS - 1.0)
+    session.receive_untrusted(Pong(), now)
+    for _ in range(2):
+        now += SILENCE_SECONDS / 2 - 1
+        session.tick(now)
+        session.receive_untrusted(Pong(), now)
+    assert session.score.at(now) < 0  # what it had named did not come
+    session.tick(now + SILENCE_SECONDS)
+    assert "silent" in session.reason
+
+
+def test_a_peer_that_is_not_read_before_it_greets_has_as_much_longer() -> None:
+    session = make_session()
+    session.refresh([], frozenset(), 0.0)
+    session.hold(1.0)
+    assert session.deadline() == math.inf
+    session.tick(2 * HELLO_SECONDS)
+    session.read_on(2 * HELLO_SECONDS)
+    assert session.deadline() == 3 * HELLO_SECONDS - 1.0
 
 
 def test_a_closed_session_does_nothing_more() -> None:

@@ -29,6 +29,10 @@ class Budget:
         """When the next `take` succeeds."""
         return self._paid_until - self._owed_max
 
+    def is_full(self, now: float) -> bool:
+        """Whether nothing is owed: it is as good as a new one."""
+        return now >= self._paid_until
+
     def take(self, now: float) -> bool:
         """Use it once; False, and nothing is used, if it is exhausted."""
         if now < self.ready_at:

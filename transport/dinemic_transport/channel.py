@@ -2,30 +2,31 @@
 
 What happens to a connection, from either side, before a byte of ours is parsed::
 
-    accept --> too many handshakes? --> TLS handshake, 10 s --> judge --> link
-    dial   ---------------------------^                           |
-                                                                  +-- ALPN is ours
-    certificates.py decides whom TLS                              +-- the certificate's key is
-    lets through: this cluster's nodes                            |   Ed25519: the peer's node id
-                                                                  +-- it is not our own
-                                                                  +-- it is the one we dialled
-                                                                  +-- no list keeps it out
+    accept --> too many? --> its turn --> TLS handshake, 10 s --> judge --> link
+    dial   -----------------------------^                           |
+                                                                    +-- ALPN is ours
+    certificates.py decides whom TLS                                +-- the certificate's key is
+    lets through: this cluster's nodes                              |   Ed25519: the peer's node id
+                                                                    +-- it is not our own
+                                                                    +-- it is the one we dialled
+                                                                    +-- no list keeps it out
 
 In an open cluster TLS lets everybody through, so none of the five is ever skipped. In TLS 1.3 the
 dialler is done before the other side has judged its certificate: a refused dialler gets a link
 and learns it from the first `recv`.
 
-Links live in `serve`: it runs their writer tasks, those of dialled links too, and when it ends
-every link is over. `dial` waits until it runs.
+Links live in `serve` (links.py), and `dial` waits until it runs.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 import trio
@@ -37,7 +38,8 @@ from dinemic_transport import addresses
 from dinemic_transport.certificates import ALPN, mint_contexts, node_id_untrusted
 from dinemic_transport.door import Door
 from dinemic_transport.link import Link
-from dinemic_transport.stream_link import StreamLink, hold
+from dinemic_transport.links import Links
+from dinemic_transport.stream_link import StreamLink
 from dinemic_transport.tls_stream import TlsStream, Wire
 
 HANDSHAKE_SECONDS_MAX: Final = 10.0
@@ -81,9 +83,7 @@ class TcpTransport:
         self._listen = None if listen is None else addresses.split_untrusted(listen)
         self._door = Door(self.node_id, allow=allow, deny=deny)
         self._contexts = mint_contexts(node_key, cluster, cluster_key)
-        self._nursery: trio.Nursery | None = None
-        self._serving = trio.Event()
-        self._links: set[StreamLink] = set()
+        self._links = Links(self._door)
 
     @property
     def refused(self) -> int:
@@ -108,23 +108,15 @@ class TcpTransport:
         Raises:
             TransportError: the address cannot be listened on.
         """
-        if self._nursery is not None:
-            raise UsageError("this transport serves already")
         listeners = await self._open_listeners()
         try:
-            async with trio.open_nursery() as nursery:
-                self._nursery = nursery
-                self._serving.set()
+            async with self._links.open() as nursery:
                 started([_address_of(listener.socket.getsockname()) for listener in listeners])
                 for listener in listeners:
                     nursery.start_soon(self._accept, listener, handler, nursery)
         finally:
-            self._nursery = None
-            self._serving = trio.Event()
             for listener in listeners:
                 listener.socket.close()
-            for link in list(self._links):
-                link.abort("the transport stopped")
 
     async def dial(self, address: str, expect: bytes | None = None) -> Link:
         """Open a link to ``host:port`` or ``node@host:port``; with `expect`, only to that node id.
@@ -142,17 +134,17 @@ class TcpTransport:
                 raise TransportError(f"{address}: {error}") from error
         try:
             with trio.fail_after(DIAL_SECONDS_MAX):
-                await self._serving.wait()
+                await self._links.ready()
                 tcp = await trio.open_tcp_stream(host, port)
         except trio.TooSlowError as error:
             raise TransportError(f"{address}: no answer in {DIAL_SECONDS_MAX:.0f} s") from error
         except (OSError, ValueError) as error:  # ValueError: a name that no resolver takes
             raise TransportError(f"{address}: {_why_no_connection(error)}") from error
-        link = await self._shake_hands(tcp, address, dialled=True, expect=wanted)
-        if self._nursery is None:
-            link.abort("the transport stopped")
-            raise TransportError(f"{address}: the transport stopped")
-        self._nursery.start_soon(link.write_until_closed)
+        try:
+            link = await self._shake_hands(tcp, address, dialled=True, expect=wanted)
+            self._links.start(link)
+        except TransportError as error:
+            raise TransportError(f"{address}: {error}") from error
         return link
 
     async def _open_listeners(self) -> list[trio.SocketListener]:
@@ -196,71 +188,47 @@ class TcpTransport:
             except OSError:  # gone already
                 tcp.socket.close()
                 continue
-            if (host := self._door.knock(remote[0])) is None:
+            address = _address_of(remote)
+            if (turn := self._door.knock(remote[0], trio.current_time())) is None:
                 tcp.socket.close()
-                self._door.refuse(_address_of(remote), "too many at once")
+                self._door.refuse(address, "too many at once")
                 continue
-            nursery.start_soon(self._welcome, tcp, _address_of(remote), host, handler)
+            shake_hands = partial(self._shake_hands, tcp, address, dialled=False, expect=None)
+            nursery.start_soon(self._links.welcome, turn, address, shake_hands, handler)
 
-    async def _welcome(
+    async def _shake_hands(
         self,
         tcp: trio.SocketStream,
         address: str,
-        host: str,
-        handler: Callable[[Link], Awaitable[None]],
-    ) -> None:
-        """One accepted connection, from handshake to end."""
-        try:
-            link = await self._shake_hands(tcp, address, dialled=False, expect=None)
-        except TransportError as error:
-            self._door.refuse(address, str(error).removeprefix(f"{address}: "))
-            return
-        finally:
-            self._door.shaken(host)
-        self._door.entered(host)
-        try:
-            await hold(link, handler)
-        finally:
-            self._door.left(host)
-
-    async def _shake_hands(
-        self, tcp: trio.SocketStream, address: str, *, dialled: bool, expect: bytes | None
+        begins: float = -math.inf,
+        *,
+        dialled: bool,
+        expect: bytes | None,
     ) -> StreamLink:
         """A link whose writer is not running yet, or TransportError and a closed socket."""
         wire = Wire(tcp)
         context = self._contexts.client if dialled else self._contexts.server
         tls = trio.SSLStream(wire, context, server_side=not dialled)
         try:
+            await trio.sleep_until(begins)
             remote = _address_of(tcp.socket.getpeername())
             with trio.fail_after(HANDSHAKE_SECONDS_MAX):
                 await tls.do_handshake()
             peer = self._judge(tls, expect)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             wire.abort()
-            raise TransportError(f"{address}: {_why_no_handshake(error)}") from error
+            raise TransportError(_why_no_handshake(error)) from error
         except OSError as error:  # gone before it began
             wire.abort()
-            raise TransportError(f"{address}: {_why_no_connection(error)}") from error
+            raise TransportError(_why_no_connection(error)) from error
         except trio.TooSlowError as error:
             wire.abort()
-            seconds = f"{HANDSHAKE_SECONDS_MAX:.0f} s"
-            raise TransportError(f"{address}: no handshake in {seconds}") from error
-        except TransportError as error:
-            wire.abort()
-            raise TransportError(f"{address}: {error}") from error
+            raise TransportError(f"no handshake in {HANDSHAKE_SECONDS_MAX:.0f} s") from error
         except BaseException:
             wire.abort()
             raise
-        link = StreamLink(
-            TlsStream(tls, dialled=dialled),
-            peer=peer,
-            dialled=dialled,
-            address=address,
-            remote=remote,
-            ended=self._links.discard,
-        )
-        self._links.add(link)
-        return link
+        stream = TlsStream(tls, dialled=dialled)
+        return self._links.add(stream, peer=peer, dialled=dialled, address=address, remote=remote)
 
     def _judge(self, tls: trio.SSLStream[Wire], expect: bytes | None) -> bytes:
         """The peer's node id, after every check of CHAN-2."""

@@ -14,21 +14,36 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
 
+from dinemic_transport.jobs import BATCH_BYTES
 from dinemic_transport.messages import Hello, Message, Ping, Pong
 from dinemic_transport.news import News
 from dinemic_transport.queues import Outbox
 
 
 class Departures:
-    """The line of one session. `count` adds to its counters, `lose` sees to a catch-up."""
+    """The line of one session.
+
+    `count` adds to its counters, `lose` sees to a catch-up, `overflow` ends it: the peer takes
+    nothing in.
+    """
 
     def __init__(
-        self, news: News, count: Callable[..., None], lose: Callable[[str, float], None]
+        self,
+        news: News,
+        count: Callable[..., None],
+        lose: Callable[[str, float], None],
+        overflow: Callable[[], None],
     ) -> None:
         self.outbox = Outbox()
         self._news = news
         self._count = count
         self._lose = lose
+        self._overflow = overflow
+
+    @property
+    def has_room(self) -> bool:
+        """Whether so little waits that more may be loaded and fill memory."""
+        return self.outbox.size < BATCH_BYTES
 
     def take(self, now_us: int) -> Message | None:
         """The next message; our clock goes with those that tell it, as it is now."""
@@ -36,6 +51,17 @@ class Departures:
         if isinstance(message, Hello | Ping | Pong):
             return replace(message, now_us=now_us)
         return message
+
+    def send(self, message: Message) -> None:
+        """Put a message in line."""
+        self.outbox.put(message)
+        self._check()
+
+    def send_events(self, ticket: int, model: str, events: Sequence[bytes]) -> None:
+        """Put events in line that the peer is to get under `ticket`."""
+        self.outbox.put_events(ticket, model, events)
+        self._count(sent=len(events))
+        self._check()
 
     def push(
         self,
@@ -81,3 +107,7 @@ class Departures:
             if not self.outbox.put_names(have):
                 self._count(dropped=len(have.ids))
                 self._lose(have.model, now)
+
+    def _check(self) -> None:
+        if self.outbox.is_full:
+            self._overflow()

@@ -2,12 +2,12 @@
 
 Every transport has one door, and everybody passes it in the same order::
 
-    stranger --knock--> handshake --shaken--> judge --> entered --> link --> left
-                |                                |
-                too many at once              us, not whom we dialled, kept out by a list
+    stranger --knock--> turn --> handshake --shaken--> judge --> entered --> link --> left
+                |                                        |
+                too many at once                      us, not whom we dialled, kept out by a list
 
-A handshake costs processor before anything is known of who is there, so both handshakes and links
-are counted for the host they come from: none takes every place from the others.
+A handshake costs processor before anything is known of who is there, so handshakes (handshakes.py)
+and links are counted for the host they come from: none takes every place from the others.
 """
 
 from __future__ import annotations
@@ -19,10 +19,7 @@ from typing import Final
 
 from dinemic_engine import ids
 from dinemic_engine.errors import TransportError
-
-HANDSHAKES_PER_HOST_MAX: Final = 8
-HANDSHAKES_MAX: Final = 64
-"""Strangers cost a TLS handshake, about 1 ms of processor: no address gets many at once."""
+from dinemic_transport.handshakes import Handshakes, Turn, count_down
 
 ACCEPTED_LINKS_PER_HOST_MAX: Final = 64
 ACCEPTED_LINKS_MAX: Final = 512
@@ -51,43 +48,41 @@ class Door:
         self._node_id = node_id
         self._allow = allow
         self._deny = deny
-        self._handshakes: Counter[str] = Counter()
+        self._handshakes = Handshakes()
         self._links: Counter[str] = Counter()
 
     # -- how many --
 
     @property
     def handshakes(self) -> int:
-        """Those under way."""
-        return self._handshakes.total()
+        """Those that wait for their turn or are under way."""
+        return len(self._handshakes)
 
-    def knock(self, ip: str) -> str | None:
-        """Whom a connection from `ip` is counted for, to be given to the calls below.
+    def knock(self, ip: str, now: float) -> Turn | None:
+        """The turn of a connection from `ip`, to be given to the calls below.
 
         None: too many of its kind are here; nothing was counted.
         """
         host = _counted_as(ip)
         if (
-            self._handshakes[host] >= HANDSHAKES_PER_HOST_MAX
-            or self._handshakes.total() >= HANDSHAKES_MAX
-            or self._links[host] >= ACCEPTED_LINKS_PER_HOST_MAX
+            self._links[host] >= ACCEPTED_LINKS_PER_HOST_MAX
             or self._links.total() >= ACCEPTED_LINKS_MAX
         ):
             return None
-        self._handshakes[host] += 1
-        return host
+        return self._handshakes.take(host, now)
 
-    def shaken(self, host: str) -> None:
+    def shaken(self, turn: Turn) -> None:
         """The handshake is over, well or badly."""
-        _count_down(self._handshakes, host)
+        self._handshakes.over(turn)
 
-    def entered(self, host: str) -> None:
+    def entered(self, turn: Turn) -> None:
         """It became a link."""
-        self._links[host] += 1
+        self._links[turn.host] += 1
 
-    def left(self, host: str) -> None:
-        """The link is over."""
-        _count_down(self._links, host)
+    def left(self, turn: Turn, seconds: float) -> None:
+        """The link is over; it lasted so long."""
+        count_down(self._links, turn.host)
+        self._handshakes.lasted(turn.host, seconds)
 
     def refuse(self, address: str, reason: str) -> None:
         """Count and log; at INFO for the 1st, 2nd, 4th, 8th ... so that nobody fills our logs."""
@@ -127,9 +122,3 @@ def _counted_as(ip: str) -> str:
     if ":" not in plain:
         return plain
     return str(ipaddress.ip_network((plain, 64), strict=False))
-
-
-def _count_down(counts: Counter[str], host: str) -> None:
-    counts[host] -= 1
-    if not counts[host]:
-        del counts[host]

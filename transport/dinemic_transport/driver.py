@@ -77,6 +77,10 @@ class Driver:
         """When the peer must have answered, or else when there is something to start."""
         return self._rows.deadline() if self._drive is None else self.until
 
+    def allow(self, seconds: float) -> None:
+        """Give the peer so much more time to answer."""
+        self.until += seconds
+
     def start(self, now: float) -> None:
         """Begin with what is due, unless something is under way."""
         due = self._rows.take_due(now) if self._drive is None else None

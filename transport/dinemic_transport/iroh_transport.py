@@ -22,6 +22,7 @@ from __future__ import annotations
 import hmac
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 import trio
@@ -40,13 +41,15 @@ from dinemic_engine import ids, keys
 from dinemic_engine.errors import BadSignature, TransportError, UsageError
 from dinemic_transport import addresses
 from dinemic_transport.certificates import ALPN, cluster_secret
-from dinemic_transport.door import HANDSHAKES_PER_HOST_MAX, Door
+from dinemic_transport.door import Door
+from dinemic_transport.handshakes import HANDSHAKES_PER_HOST_MAX
 from dinemic_transport.iroh_calls import finished, why
 from dinemic_transport.iroh_endpoint import PUBLIC_RELAY, Listening
 from dinemic_transport.iroh_stream import REFUSED, IrohStream
 from dinemic_transport.link import Link
+from dinemic_transport.links import Links
 from dinemic_transport.membership import PROOF_BYTES, Proofs, proofs
-from dinemic_transport.stream_link import StreamLink, hold
+from dinemic_transport.stream_link import StreamLink
 
 HANDSHAKE_SECONDS_MAX: Final = 10.0
 DIAL_SECONDS_MAX: Final = 10.0
@@ -96,9 +99,7 @@ class IrohTransport:
         self._relay = relay
         self._door = Door(self.node_id, allow=allow, deny=deny)
         self._endpoint: Endpoint | None = None
-        self._nursery: trio.Nursery | None = None
-        self._serving = trio.Event()
-        self._links: set[StreamLink] = set()
+        self._links = Links(self._door)
 
     @property
     def refused(self) -> int:
@@ -130,20 +131,15 @@ class IrohTransport:
         Raises:
             TransportError: the address cannot be listened on.
         """
-        if self._nursery is not None:
-            raise UsageError("this transport serves already")
         endpoint = await self._listening.open()
         try:
-            async with trio.open_nursery() as nursery:
-                self._nursery, self._endpoint = nursery, endpoint
-                self._serving.set()
+            async with self._links.open() as nursery:
+                self._endpoint = endpoint
                 started(self._listening.places(endpoint))
                 await self._accept(endpoint, handler, nursery)
         finally:
-            self._nursery = self._endpoint = None
-            self._serving = trio.Event()
-            for link in list(self._links):
-                link.abort("the transport stopped")
+            if self._endpoint is endpoint:
+                self._endpoint = None
             with trio.move_on_after(CLOSE_SECONDS_MAX, shield=True):
                 await finished(endpoint.close())
 
@@ -164,12 +160,17 @@ class IrohTransport:
         try:
             self._door.judge(node_id, expect)
             with trio.fail_after(DIAL_SECONDS_MAX):
-                await self._serving.wait()
+                await self._links.ready()
                 places = [] if place is None else await _resolved(*place)
                 connection = await self._connect(node_id, places)
             self._door.judge(_node_id_untrusted(connection), node_id)
             with trio.fail_after(HANDSHAKE_SECONDS_MAX):
                 stream = await self._enter_untrusted(connection, node_id)
+            remote = _remote(connection, places)
+            link = self._links.add(
+                stream, peer=node_id, dialled=True, address=address, remote=remote
+            )
+            self._links.start(link)
         except trio.TooSlowError as error:
             _give_up(connection)
             seconds = f"{DIAL_SECONDS_MAX if connection is None else HANDSHAKE_SECONDS_MAX:.0f} s"
@@ -180,11 +181,6 @@ class IrohTransport:
         except BaseException:
             _give_up(connection)
             raise
-        link = self._link(stream, node_id, address, _remote(connection, places), dialled=True)
-        if self._nursery is None:
-            link.abort("the transport stopped")
-            raise TransportError(f"{address}: the transport stopped")
-        self._nursery.start_soon(link.write_until_closed)
         return link
 
     # -- strangers ---------------------------------------------------------------------------
@@ -202,55 +198,36 @@ class IrohTransport:
                 crowded = self._door.handshakes >= HANDSHAKES_PER_HOST_MAX // 2
                 if crowded and ip and not await finished(incoming.remote_addr_validated()):
                     await finished(incoming.retry())  # anybody's address can be written on UDP
-                elif (host := self._door.knock(ip)) is None:
+                elif (turn := self._door.knock(ip, trio.current_time())) is None:
                     self._door.refuse(remote, "too many at once")
                     await finished(incoming.refuse())
                 else:
-                    nursery.start_soon(self._welcome, incoming, remote, host, handler)
+                    shake_hands = partial(self._shake_hands, incoming, remote)
+                    nursery.start_soon(self._links.welcome, turn, remote, shake_hands, handler)
             except IrohError as error:
                 _log.debug("a connection that went away: %s", why(error))
         raise TransportError("the endpoint was closed")
 
-    async def _welcome(
-        self,
-        incoming: Incoming,
-        remote: str,
-        host: str,
-        handler: Callable[[Link], Awaitable[None]],
-    ) -> None:
-        """One accepted connection, from handshake to end."""
-        try:
-            with trio.fail_after(HANDSHAKE_SECONDS_MAX):
-                link = await self._shake_hands(incoming, remote)
-        except TransportError as error:
-            self._door.refuse(remote, str(error))
-            return
-        except trio.TooSlowError:
-            self._door.refuse(remote, f"no handshake in {HANDSHAKE_SECONDS_MAX:.0f} s")
-            return
-        finally:
-            self._door.shaken(host)
-        self._door.entered(host)
-        try:
-            await hold(link, handler)
-        finally:
-            self._door.left(host)
-
-    async def _shake_hands(self, incoming: Incoming, remote: str) -> StreamLink:
+    async def _shake_hands(self, incoming: Incoming, remote: str, begins: float) -> StreamLink:
         """A link whose writer is not running yet, or TransportError and a closed connection."""
         connection = None
         try:
-            connection = await finished((await finished(incoming.accept())).connect())
-            peer = _node_id_untrusted(connection)
-            self._door.judge(peer, None)
-            stream = await self._let_in_untrusted(connection, peer)
+            await trio.sleep_until(begins)
+            with trio.fail_after(HANDSHAKE_SECONDS_MAX):
+                connection = await finished((await finished(incoming.accept())).connect())
+                peer = _node_id_untrusted(connection)
+                self._door.judge(peer, None)
+                stream = await self._let_in_untrusted(connection, peer)
         except IrohError as error:
             _give_up(connection)
             raise TransportError(why(error)) from error
+        except trio.TooSlowError as error:
+            _give_up(connection)
+            raise TransportError(f"no handshake in {HANDSHAKE_SECONDS_MAX:.0f} s") from error
         except BaseException:
             _give_up(connection)
             raise
-        return self._link(stream, peer, remote, remote, dialled=False)
+        return self._links.add(stream, peer=peer, dialled=False, address=remote, remote=remote)
 
     # -- proofs ------------------------------------------------------------------------------
 
@@ -295,20 +272,6 @@ class IrohTransport:
         _check(await finished(stream.recv().read_exact(PROOF_BYTES)), proof.dialler)
         await finished(stream.send().write_all(proof.acceptor))
         return IrohStream(connection, stream)
-
-    def _link(
-        self, stream: IrohStream, peer: bytes, address: str, remote: str, *, dialled: bool
-    ) -> StreamLink:
-        link = StreamLink(
-            stream,
-            peer=peer,
-            dialled=dialled,
-            address=address,
-            remote=remote,
-            ended=self._links.discard,
-        )
-        self._links.add(link)
-        return link
 
 
 def _node_id_untrusted(connection: Connection) -> bytes:

@@ -8,7 +8,10 @@ dial, the transport says: see addresses.py.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import Final, Protocol
+
+CLOSE_SECONDS: Final = 0.5
+"""What a closing link gets to pass on a last word."""
 
 
 class Link(Protocol):

@@ -53,10 +53,20 @@ class Liveness:
         self._ping_at = now + PING_SECONDS
         return True
 
+    def allow(self, seconds: float) -> None:
+        """Give the peer so much more time: nobody listened for so long."""
+        self._heard_at += seconds
+        self._probe_until += seconds
+        self._greet_until += seconds
+
+    @property
+    def ping_at(self) -> float:
+        """When a ping is due."""
+        return self._ping_at
+
     def deadline(self) -> float:
-        """When something of this is due."""
-        silent = self._heard_at + SILENCE_SECONDS
-        return min(silent, self._probe_until, self._greet_until, self._ping_at)
+        """When the peer must have been heard."""
+        return min(self._heard_at + SILENCE_SECONDS, self._probe_until, self._greet_until)
 
     def ended(self, now: float) -> str | None:
         """Why the session is over at `now`, if it is."""

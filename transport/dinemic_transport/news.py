@@ -193,6 +193,15 @@ class News:
         self._promise_until = math.inf
         return count
 
+    def allow(self, seconds: float) -> None:
+        """Give the peer so much more time to keep what it promised."""
+        self._promise_until += seconds
+
+    @property
+    def names_due(self) -> float:
+        """When `take_names` has something to give."""
+        return self._names_due
+
     def deadline(self) -> float:
-        """When `take_names` or `take_broken` has something to give."""
-        return min(self._names_due, self._promise_until)
+        """When `take_broken` has something to give."""
+        return self._promise_until

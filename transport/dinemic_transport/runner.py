@@ -33,25 +33,22 @@ from typing import Final
 
 import trio
 
-from dinemic_engine.errors import DinemicError, TransportError, UsageError
+from dinemic_engine.errors import DinemicError, TransportError
 from dinemic_engine.ids import short, to_text
 from dinemic_engine.limits import CLOCK_OFF_US
 from dinemic_transport.arrivals import event_id_untrusted
+from dinemic_transport.connection import Connection
+from dinemic_transport.dialler import Dialler
 from dinemic_transport.jobs import summarise
-from dinemic_transport.link import Discovery, Link, Transport
+from dinemic_transport.link import CLOSE_SECONDS, Discovery, Link, Transport
 from dinemic_transport.messages import check_models, cluster_hash
 from dinemic_transport.overlay import Overlay
-from dinemic_transport.peers import ACTIVE, Dial
+from dinemic_transport.peers import ACTIVE
 from dinemic_transport.replica import Replica
-from dinemic_transport.session import Session
 from dinemic_transport.states import State
-from dinemic_transport.status import Counters, NetworkStatus, PeerStatus
+from dinemic_transport.status import Counters, NetworkStatus
 from dinemic_transport.turns import Offload, Turns
 from dinemic_transport.wire import encode
-
-DIALS_MAX: Final = 16
-CLOSE_SECONDS: Final = 0.5
-"""What a closing link gets to pass on a last word."""
 
 GATHER_SECONDS: Final = 0.002
 HURRY_SECONDS: Final = 0.008
@@ -75,32 +72,6 @@ def _now_us() -> int:
 
 def _is_off(behind_us: int | None) -> bool:
     return behind_us is not None and abs(behind_us) > CLOCK_OFF_US
-
-
-class _Connection:
-    """A link, its session, and where its four tasks wait until they have something to do."""
-
-    def __init__(self, link: Link, session: Session) -> None:
-        self.link = link
-        self.session = session
-        self.was_open = False
-        self.watched_until = -math.inf
-        """When the watcher looks again by itself."""
-        self.reader, self.writer, self.worker, self.watcher = (
-            trio.lowlevel.ParkingLot() for _ in range(4)
-        )
-
-    def kick(self) -> None:
-        """The session has changed: wake those tasks that this concerns, for waking costs most."""
-        session = self.session
-        closed = session.state is State.CLOSED
-        self.reader.unpark_all()
-        if closed or session.has_message:
-            self.writer.unpark_all()
-        if closed or session.may_have_job:
-            self.worker.unpark_all()
-        if closed or session.deadline() < self.watched_until:
-            self.watcher.unpark_all()
 
 
 class Runner:
@@ -148,14 +119,14 @@ class Runner:
         )
         self._gossip = self._overlay.gossip
         self._peers = self._overlay.peers
+        self._dialler = Dialler(transport, self._peers, self._hold)
         self._takes_part = exchange
-        self._connections: dict[bytes, _Connection] = {}
+        self._connections: dict[bytes, Connection] = {}
         self._scope = trio.CancelScope()
         self._stopping = False
         self._token: trio.lowlevel.TrioToken | None = None
         self._news_due = trio.lowlevel.ParkingLot()
         self._rows_due = trio.lowlevel.ParkingLot()
-        self._dial_due = trio.lowlevel.ParkingLot()
         self._changed = trio.lowlevel.ParkingLot()
         self._lock = threading.Lock()
         self._announced: deque[tuple[str, Sequence[bytes]]] = deque()
@@ -232,9 +203,7 @@ class Runner:
     def status(self) -> NetworkStatus:
         """What every link is doing, peers by node id."""
         now = trio.current_time()
-        peers = tuple(
-            _peer_status(connection, now) for _, connection in sorted(self._connections.items())
-        )
+        peers = tuple(connection.status(now) for _, connection in sorted(self._connections.items()))
         return NetworkStatus(
             to_text(self._node_id),
             self.addresses,
@@ -274,7 +243,7 @@ class Runner:
                 nursery.start_soon(self._keep_telling)
                 nursery.start_soon(self._transport.serve, self._hold, started)
                 nursery.start_soon(self._keep_rows)
-                nursery.start_soon(self._keep_dialling)
+                nursery.start_soon(self._dialler.run)
 
     # -- telling -----------------------------------------------------------------------------
 
@@ -326,45 +295,10 @@ class Runner:
         if self._overlay.deadline() < self._keeps_until:
             self._rows_due.unpark_all()
 
-    # -- dialling ----------------------------------------------------------------------------
-
     def _found(self, address: str, node_id: bytes | None) -> None:
         if address not in self.addresses:
             self._peers.found_untrusted(address, node_id, trio.current_time())
-            self._dial_due.unpark_all()
-
-    async def _keep_dialling(self) -> None:
-        slots = trio.Semaphore(DIALS_MAX)
-        async with trio.open_nursery() as nursery:
-            while True:
-                dial = None
-                if slots.value:
-                    dial = self._peers.next_dial(trio.current_time())
-                if dial is None:
-                    deadline = self._peers.deadline() if slots.value else math.inf
-                    with trio.move_on_at(deadline):
-                        await self._dial_due.park()
-                    continue
-                await slots.acquire()
-                nursery.start_soon(self._dial, dial, slots)
-
-    async def _dial(self, dial: Dial, slots: trio.Semaphore) -> None:
-        """Dial, and hold the link for as long as it lasts."""
-        try:
-            link = await self._transport.dial(dial.address, dial.expect)
-        except (TransportError, UsageError) as error:
-            _log.debug("dialling %s: %s", dial.address, error)
-            self._peers.failed(dial.address, trio.current_time())
-            return
-        finally:
-            slots.release()
-            self._dial_due.unpark_all()
-        try:
-            self._peers.reached(dial.address, link.peer)
-            await self._hold(link)
-        finally:
-            with trio.CancelScope(shield=True), trio.move_on_after(CLOSE_SECONDS):
-                await link.close()
+            self._dialler.look()
 
     # -- links -------------------------------------------------------------------------------
 
@@ -383,7 +317,7 @@ class Runner:
             return
         if old is not None:
             self._counters += old.session.counters
-        connection = _Connection(link, session)
+        connection = Connection(link, session)
         self._connections[peer] = connection
         self._rows_due.unpark_all()
         try:
@@ -399,7 +333,7 @@ class Runner:
         if peer not in self._connections:
             await self._turns.run(self._replica.forget, peer)
 
-    def _ended(self, connection: _Connection) -> None:
+    def _ended(self, connection: Connection) -> None:
         """Forget a link that is over."""
         session, peer, now = connection.session, connection.link.peer, trio.current_time()
         if self._overlay.leave(session, now):
@@ -410,10 +344,10 @@ class Runner:
         self._read_clocks()
         level = logging.INFO if connection.was_open or session.fault else logging.DEBUG
         _log.log(level, "node %s at %s: %s", short(peer), connection.link.address, session.reason)
-        self._dial_due.unpark_all()
+        self._dialler.look()
         self._changed.unpark_all()
 
-    def _after(self, connection: _Connection) -> None:
+    def _after(self, connection: Connection) -> None:
         """A session was given something: see what became of it, and wake its tasks."""
         if self._overlay.settle(connection.session, trio.current_time()):
             connection.was_open = True
@@ -455,12 +389,14 @@ class Runner:
         elif _is_off(was) and not _is_off(self.clock_behind_us):
             _log.info("this host's clock is about that of the peers again")
 
-    async def _read(self, connection: _Connection) -> None:
+    async def _read(self, connection: Connection) -> None:
         link, session = connection.link, connection.session
         while session.state is not State.CLOSED:
             if session.ready_at > trio.current_time():  # it says too much: hold it up (GOS-3)
+                session.hold(trio.current_time())
                 with trio.move_on_at(session.ready_at):
                     await connection.reader.park()
+                session.read_on(trio.current_time())
                 continue
             try:
                 frame = await link.recv()
@@ -473,10 +409,10 @@ class Runner:
                     session.receive_frame_untrusted(frame, trio.current_time())
                     if self._overlay.hear(session, trio.current_time()):
                         self._after_all()
-                        self._dial_due.unpark_all()
+                        self._dialler.look()
             self._after(connection)
 
-    async def _write(self, connection: _Connection) -> None:
+    async def _write(self, connection: Connection) -> None:
         """Send what the session says; returns when it is closed and has said its last word."""
         link, session = connection.link, connection.session
         while True:
@@ -495,7 +431,7 @@ class Runner:
             else:
                 await connection.writer.park()
 
-    async def _work(self, connection: _Connection) -> None:
+    async def _work(self, connection: Connection) -> None:
         """Run the session's jobs, one after another."""
         link, session = connection.link, connection.session
         while session.state is not State.CLOSED:
@@ -508,7 +444,7 @@ class Runner:
             try:
                 outcome = await run(job.run, self._replica)
             except TransportError as error:
-                session.failed(error)
+                session.failed(job, error)
             except DinemicError as error:
                 _log.error("a %s for node %s: %s", type(job).__name__, short(link.peer), error)
                 session.close("this node has a fault")
@@ -519,7 +455,7 @@ class Runner:
                 session.completed(job, outcome, trio.current_time())
             self._after(connection)
 
-    async def _watch(self, connection: _Connection) -> None:
+    async def _watch(self, connection: Connection) -> None:
         """Tick the session; when it is closed, see to it that the link ends soon."""
         session = connection.session
         while session.state is not State.CLOSED:
@@ -532,30 +468,3 @@ class Runner:
                 self._after(connection)
         await trio.sleep(CLOSE_SECONDS)
         await connection.link.close()
-
-
-def _peer_status(connection: _Connection, now: float) -> PeerStatus:
-    link, session = connection.link, connection.session
-    models = session.status(now)
-    return PeerStatus(
-        node_id=to_text(link.peer),
-        address=link.address,
-        dialled=link.dialled,
-        state=_STATE_WORDS[session.state],
-        synced=session.synced,
-        catching_up=session.catching_up,
-        behind=sum(model.behind for model in models),
-        lag_seconds=max((model.seconds for model in models if model.equal is False), default=0.0),
-        score=session.score.at(now),
-        models=models,
-        counters=session.counters,
-    )
-
-
-_STATE_WORDS: Final = {
-    State.GREETING: "greeting",
-    State.LISTING: "greeting",
-    State.HEARD: "greeting",
-    State.OPEN: "open",
-    State.CLOSED: "closed",
-}

@@ -16,37 +16,24 @@ the smaller node id, or by a side that knows it dropped news; where there is not
 `Comparison` of verdicts. Nothing is remembered from an earlier session, and one that is cut loses
 no more than what was under way.
 
-Events travel only in models both sides asked for: in by arrivals.py, out by departures.py. Every
-queue is bounded: news beyond the bound is dropped and found again by a catch-up. A peer that breaks
-a rule, falls silent or does not read is closed; who says too much is not read until `ready_at`. A
-slow node only delays its own requests, for it goes on reading.
+Events travel only in models both sides asked for: in by arrivals.py, out by departures.py. Jobs are
+handed out one at a time (work.py). Every queue is bounded: news beyond the bound is dropped and
+found again by a catch-up. A peer that breaks a rule, falls silent or does not read is closed; who
+says too much is not read until `ready_at`. A slow node only delays its own requests, for it goes on
+reading.
 """
 
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import replace
-from typing import Final
 
 from dinemic_engine.errors import TransportError
-from dinemic_engine.ids import to_text
 from dinemic_transport.arrivals import Arrivals, event_id_untrusted
 from dinemic_transport.departures import Departures
-from dinemic_transport.driver import Driver, Offer
-from dinemic_transport.jobs import (
-    BATCH_BYTES,
-    AnswerJob,
-    DisputeJob,
-    IngestJob,
-    Job,
-    Loaded,
-    Outcome,
-    ServeJob,
-    TellJob,
-    Told,
-)
+from dinemic_transport.driver import Driver
+from dinemic_transport.jobs import AnswerJob, DisputeJob, IngestJob, Job, Outcome, ServeJob
 from dinemic_transport.liveness import Liveness
 from dinemic_transport.messages import (
     ALL_MODELS,
@@ -73,15 +60,12 @@ from dinemic_transport.messages import (
 from dinemic_transport.news import Heard
 from dinemic_transport.pages import rows_pages
 from dinemic_transport.rechecks import Rechecks
-from dinemic_transport.replica import Ingested
 from dinemic_transport.rows import GRACE_SECONDS, Divergence, ModelStatus, Rows
 from dinemic_transport.score import Score
 from dinemic_transport.states import ALLOWED, State
 from dinemic_transport.status import Counters
 from dinemic_transport.wire import decode_untrusted
-
-REQUESTS_MAX: Final = 4
-"""Requests of the peer in line; an honest one has two out (catchup.py)."""
+from dinemic_transport.work import Work
 
 
 class Session:
@@ -117,22 +101,22 @@ class Session:
         self._cluster = cluster
         self._ours = tuple(models)
         self._theirs: tuple[str, ...] = ()
-        self._identify = identify
         self._heard = heard if heard is not None else Heard()
         self._arrivals = Arrivals(
             peer, identify=identify, heard=self._heard, count=self._count, now=now
         )
         self._news = self._arrivals.news
         self._liveness = Liveness(now)
+        self._held_at: float | None = None
+        """Since when the link is not read."""
         self._rows = Rows(drives=me < peer)
         self._greeted = False
-        self._departures = Departures(self._news, self._count, self.lose)
+        self._departures = Departures(self._news, self._count, self.lose, self._overflow)
         self._outbox = self._departures.outbox
-        self._requests: deque[Job] = deque()
-        self._job: Job | None = None
-        self._served = False
-        """Whether the last job was for a request of the peer."""
         self._driver = Driver(self._rows, self._count)
+        self._work = Work(
+            self._rows, self._arrivals, self._departures, self._driver, identify, self._count
+        )
         self._told: Peers | None = None
         self._rechecks = Rechecks(rand)
 
@@ -153,7 +137,7 @@ class Session:
             self.state is State.OPEN
             and not self._driver.is_busy
             and not self._arrivals
-            and not isinstance(self._job, IngestJob)
+            and not self._work.is_judging
             and self._rows.all_equal
         )
 
@@ -184,13 +168,12 @@ class Session:
     @property
     def has_room(self) -> bool:
         """Whether so little waits to be sent that more may be loaded and fill memory."""
-        return self._outbox.size < BATCH_BYTES
+        return self._departures.has_room
 
     @property
     def may_have_job(self) -> bool:
         """Whether it is worth asking `next_job`."""
-        asked = self._requests or self._news.is_grafted or self._arrivals
-        return bool(asked) or self._driver.is_busy
+        return self._work.may_have_job
 
     def shares(self, model: str) -> bool:
         """Whether both sides want `model`: only then may its events travel here."""
@@ -210,14 +193,12 @@ class Session:
         """When `tick` has something to do."""
         if self.state is State.CLOSED:
             return math.inf
+        is_held = self._held_at is not None
+        heard = math.inf if is_held else self._liveness.deadline()
         if self.state is not State.OPEN:
-            return self._liveness.deadline()
-        return min(
-            self._liveness.deadline(),
-            self._driver.deadline(),
-            self._news.deadline(),
-            self._rechecks.deadline(),
-        )
+            return heard
+        ours = min(self._liveness.ping_at, self._news.names_due, self._rechecks.deadline())
+        return ours if is_held else min(ours, heard, self._driver.deadline(), self._news.deadline())
 
     # -- output --
 
@@ -233,20 +214,7 @@ class Session:
 
         Whether there is one or not, asking may have put messages into line.
         """
-        if self._job is not None or self.state is not State.OPEN:
-            return None
-        room = self.has_room
-        asked = bool(self._requests) or self._news.is_grafted
-        self._served = asked and room and not (self._arrivals and self._served)
-        if self._served:
-            grafted = self._news.take_grafted()
-            self._job = TellJob(*grafted) if grafted else self._requests.popleft()
-        elif self._arrivals:
-            self._ask_on(now)  # the next window leaves while this one is judged
-            self._job = self._arrivals.take_job()
-        elif room:
-            self._job = self._advance(now)
-        return self._job
+        return self._work.next_job(now) if self.state is State.OPEN else None
 
     def take_told(self) -> Peers | None:
         """What the peer has last told of nodes, once; to be asked for after each frame."""
@@ -272,7 +240,7 @@ class Session:
         if not self._greeted:
             self._greeted = True
             first, *more = rows_pages(self._rows.unsaid(everything=True))
-            self._send(Hello(self._cluster, self._ours, first, bool(more)))
+            self._departures.send(Hello(self._cluster, self._ours, first, bool(more)))
             self._say_rows(more)
             if self.state is State.HEARD:
                 self._open(now)
@@ -310,7 +278,7 @@ class Session:
         if self.state is State.OPEN and self.shares(model):
             asked = self._news.ask(ids, now)
             if asked:
-                self._send(Graft(model, asked))
+                self._departures.send(Graft(model, asked))
 
     def lose(self, model: str, now: float) -> None:
         """News of `model` was not sent: see to it that a catch-up brings it soon."""
@@ -320,19 +288,19 @@ class Session:
     def tell(self, peers: Peers) -> None:
         """Tell the peer of nodes, ours or others."""
         if self.state is State.OPEN:
-            self._send(peers)
+            self._departures.send(peers)
 
     def probe(self, now: float) -> None:
         """The peer may be gone: close unless it is heard of within `PROBE_SECONDS`."""
         if self.state is State.OPEN and self._liveness.probe(now):
-            self._send(Ping())
+            self._departures.send(Ping())
 
     def close(self, reason: str, *, full: bool = False) -> None:
         """Say goodbye and stop, maybe only because we have links enough. Idempotent."""
         if self.state is not State.CLOSED:
             self.lost_link(reason)
             self.full = full
-            self._send(Bye(reason, full))
+            self._departures.send(Bye(reason, full))
 
     def lost_link(self, reason: str) -> None:
         """Stop without a word, for the link is gone. Idempotent."""
@@ -343,13 +311,13 @@ class Session:
         self._driver.stop()
         self._outbox.clear()
         self._arrivals.clear()
-        self._requests.clear()
+        self._work.clear()
 
     def tick(self, now: float) -> None:
         """Do what is due: time-outs, a sign of life, a catch-up, a recheck."""
         if self.state is State.CLOSED:
             return
-        ended = self._liveness.ended(now)
+        ended = self._liveness.ended(now) if self._held_at is None else None
         if ended is not None:
             self.close(ended)
         elif self.state is State.OPEN:
@@ -359,12 +327,13 @@ class Session:
                 self._refuse(str(error))
 
     def _tick(self, now: float) -> None:
-        if now >= self._driver.until:
-            raise TransportError("a request was not answered in time")
-        for _ in range(self._news.take_broken(now)):
-            self._arrivals.punish(Score.UNDELIVERED, now, "named and not delivered")
+        if self._held_at is None:
+            if now >= self._driver.until:
+                raise TransportError("a request was not answered in time")
+            for _ in range(self._news.take_broken(now)):
+                self._arrivals.punish(Score.UNDELIVERED, now, "named and not delivered")
         if self._liveness.take_ping(now):
-            self._send(Ping())
+            self._departures.send(Ping())
         self._departures.send_names(now)
         self._rechecks.tick(now)
         self._driver.start(now)
@@ -373,43 +342,33 @@ class Session:
 
     def completed(self, job: Job, outcome: Outcome, now: float) -> None:
         """Take the outcome of the job that was handed out last."""
-        assert job is self._job, "a job that was not handed out"
-        self._job = None
+        self._work.over(job)
         if self.state is State.CLOSED:
             return
-        match job, outcome:
-            case IngestJob(), Ingested():
-                try:
-                    self._ingested(job, outcome, now)
-                except TransportError as error:
-                    self._refuse(str(error))
-            case AnswerJob(), Answer():
-                self._send(outcome)
-            case ServeJob(), Loaded():
-                self._send_events(job.ticket, job.model, outcome.events)
-            case TellJob(model), Told(events, rest):
-                self._news.put_back(model, rest)
-                news = [(self._identify(raw), raw) for raw in events]
-                self._departures.send_news(model, news, now)
-            case DisputeJob(said), Confirm(confirmed=confirmed):
-                self._send(outcome)
-                event_id = to_text(said.key[1])
-                found = Divergence(said.model, event_id, effective_here=not said.effective)
-                if confirmed and self._rows.diverge(found):
-                    self._count(divergences=1)
-            case _:
-                step = self._driver.completed(job, outcome, now)
-                if isinstance(step, Offer):
-                    self._send_events(-step.ticket, step.model, step.events)
-                elif step is not None:
-                    self._send(step)
+        try:
+            self._work.completed(job, outcome, now)
+        except TransportError as error:
+            self._refuse(str(error))
 
-    def failed(self, error: TransportError) -> None:
+    def failed(self, job: Job, error: TransportError) -> None:
         """The job that was handed out found the peer's message against the rules."""
-        self._job = None
+        self._work.over(job)
         self._refuse(str(error))
 
     # -- input: the peer --
+
+    def hold(self, now: float) -> None:
+        """The link is not read from now on, see `ready_at`: no time runs for the peer meanwhile."""
+        if self._held_at is None:
+            self._held_at = now
+
+    def read_on(self, now: float) -> None:
+        """The link is read again; what the peer owes it owes as much later."""
+        if self._held_at is not None:
+            seconds, self._held_at = now - self._held_at, None
+            self._liveness.allow(seconds)
+            self._driver.allow(seconds)
+            self._news.allow(seconds)
 
     def receive_frame_untrusted(self, frame: bytes, now: float) -> None:
         """Take a frame. One that holds no message closes the session."""
@@ -444,14 +403,16 @@ class Session:
             case Summary():
                 self._hear_rows(message, now)
             case Ask(model, segments, effective, listed):
-                self._queue(AnswerJob(self._shared(model), segments, effective, listed))
+                self._work.asked_untrusted(
+                    AnswerJob(self._shared(model), segments, effective, listed)
+                )
             case Dispute(model):
                 self._shared(model)
-                self._queue(DisputeJob(message))
+                self._work.asked_untrusted(DisputeJob(message))
             case Want(ticket, model, ids):
-                self._queue(ServeJob(ticket, self._shared(model), ids))
+                self._work.asked_untrusted(ServeJob(ticket, self._shared(model), ids))
             case Answer():
-                self._requests.append(self._driver.answered_untrusted(message, now))
+                self._work.answered(self._driver.answered_untrusted(message, now))
             case Got():
                 self._driver.got_untrusted(message, now)
             case Confirm():
@@ -460,7 +421,7 @@ class Session:
                 self._shared(model)
                 window = self._driver.window_untrusted(ticket, model, now) if ticket > 0 else None
                 if self._arrivals.take_untrusted(message, window, now):
-                    self._send(Prune())
+                    self._departures.send(Prune())
             case Have(model, ids):
                 self._hear_names(self._shared(model), ids, now)
             case Graft(model, ids):
@@ -470,7 +431,7 @@ class Session:
             case Ping():
                 self._hear_clock(message, now)
                 if not self._outbox.has_pong:
-                    self._send(Pong())
+                    self._departures.send(Pong())
             case Pong():
                 self._hear_clock(message, now)
             case Peers():
@@ -511,38 +472,15 @@ class Session:
         if message.now_us:
             self.clock_ahead_us = message.now_us - int(now * 1_000_000)
 
-    # -- the node's verdicts --
-
-    def _ingested(self, job: IngestJob, outcome: Ingested, now: float) -> None:
-        """Count and score what became of a batch; close its ticket if it was the last of it."""
-        match self._arrivals.judged(job, outcome, now):
-            case Got() as got:
-                self._send(got)
-            case True:
-                self._send(Prune())
-        if job.ticket > 0:
-            for _ in range(self._driver.ingested(job, outcome, now)):
-                self._arrivals.punish(Score.UNDELIVERED, now, "named and not delivered")
-
     # -- rows and catch-ups --
 
     def _say_rows(self, pages: Sequence[tuple[Row, ...]]) -> None:
         for number, page in enumerate(pages, 1):
-            self._send(Summary(page, number < len(pages)))
+            self._departures.send(Summary(page, number < len(pages)))
 
     def _compare(self, now: float, grace: float = GRACE_SECONDS) -> None:
         self._rows.compare(now, grace)
         self._driver.start(now)
-
-    def _advance(self, now: float) -> Job | None:
-        """Take the drive a step on: send its next requests, or hand out its next job."""
-        while isinstance(step := self._driver.advance(now), Want | Dispute):
-            self._send(step)
-        return step
-
-    def _ask_on(self, now: float) -> None:
-        while (want := self._driver.want(now)) is not None:
-            self._send(want)
 
     def _plan_recheck(self, now: float) -> None:
         catchups, all_equal = self.counters.catchups, self._rows.all_equal
@@ -553,25 +491,10 @@ class Session:
             raise TransportError("a model that one of us did not ask for")
         return model
 
-    # -- queues and the end --
+    # -- the end --
 
-    def _queue(self, job: Job) -> None:
-        if len(self._requests) >= REQUESTS_MAX:
-            raise TransportError(f"more than {REQUESTS_MAX} requests at once")
-        self._requests.append(job)
-
-    def _send_events(self, ticket: int, model: str, events: Sequence[bytes]) -> None:
-        self._outbox.put_events(ticket, model, events)
-        self._count(sent=len(events))
-        self._check_outbox()
-
-    def _send(self, message: Message) -> None:
-        self._outbox.put(message)
-        self._check_outbox()
-
-    def _check_outbox(self) -> None:
-        if self._outbox.is_full:
-            self.close("the peer does not read")
+    def _overflow(self) -> None:
+        self.close("the peer does not read")
 
     def _refuse(self, reason: str) -> None:
         if self.state is not State.CLOSED:

@@ -15,16 +15,14 @@ A link ends once, for one reason, kept in `_ended` and told to everybody who ask
 
 from __future__ import annotations
 
-import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Final, Protocol
 
 import trio
 
 from dinemic_engine.errors import TransportError
 from dinemic_transport.frames import FrameDecoder, encode_frame
-from dinemic_transport.link import Link
 
 QUEUE_BYTES_MAX: Final = 4 << 20
 """Frames waiting for the peer to take them: 64 of the largest, or some 10,000 small events."""
@@ -39,8 +37,6 @@ _WRITE_BYTES: Final = 16 << 10
 """The size of a TLS record."""
 
 _CLOSED: Final = "the link is closed"
-
-_log = logging.getLogger(__name__)
 
 
 class Stream(Protocol):
@@ -262,22 +258,3 @@ class StreamLink:
 
     def _error(self) -> TransportError:
         return TransportError(f"{self._address}: {self._ended or _CLOSED}")
-
-
-async def hold(link: StreamLink, handler: Callable[[Link], Awaitable[None]]) -> None:
-    """Run writer and handler of an accepted link until the handler returns; then close it.
-
-    What the handler raises ends this link and no other: TransportError is ordinary, any other
-    error is logged.
-    """
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(link.write_until_closed)
-            try:
-                await handler(link)
-            finally:
-                await link.close()
-    except* TransportError as group:
-        _log.debug("%s: link ended: %s", link.address, group.exceptions[0])
-    except* Exception:  # noqa: BLE001 - one handler's bug must not end the others' links
-        _log.exception("%s: the link's handler failed", link.address)
