@@ -3,7 +3,8 @@
 Between nodes that are connected and have settled everything shared is equal (I-01), and so is what
 nodes with the same guards show (I-08). Of each node alone: its store, with every signature checked
 again and every event judged and folded anew, comes out as it is (I-02, I-05), and nothing it had on
-disk is gone (I-13).
+disk is gone (I-13). What the text of the rules says of its objects is in histories.py (I-06, I-11),
+what its listeners are told in telling.py (I-09).
 """
 
 from __future__ import annotations

@@ -18,6 +18,9 @@ from dinemic_engine.errors import UpdateRejected
 BURST: Final = 25
 """Edits that an object makes in a row in the standard play."""
 
+TOLD: Final = "Board:[id]:value_title"
+"""What a `Reader` is told of in the standard play: all that there is would cost a sixth more."""
+
 
 class Board(DModel, access="open"):
     """Anybody may change it."""
@@ -52,6 +55,16 @@ class NoEve(DAction):
             raise ValueError("no Eve")
 
 
+class Reader(DAction):
+    """Is told of what changes; the world sees to it that it is told all of it, once."""
+
+    def on_updated(self, object_id: str, field: str, old_value: Any, new_value: Any) -> None:
+        """A value was given."""
+
+    def on_deleted(self, object_id: str, field: str, value: Any) -> None:
+        """A value was taken away."""
+
+
 def burst(handle: DModel, rng: Random) -> None:
     """Several edits, one after another."""
     for _ in range(rng.randint(1, BURST)):
@@ -62,7 +75,7 @@ def burst(handle: DModel, rng: Random) -> None:
 STANDARD: Final = Play(
     models=(Board, Safe),
     actions=(edit, burst),
-    listeners=((NoEve, "*"),),
+    listeners=((NoEve, "*"), (Reader, TOLD)),
     nodes=4,
     byzantine=1,
 )

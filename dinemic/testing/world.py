@@ -27,6 +27,7 @@ from types import TracebackType
 from typing import Final
 
 from dinemic.testing.byzantine import Byzantine
+from dinemic.testing.histories import check_histories
 from dinemic.testing.invariants import (
     InvariantBroken,
     check_equal,
@@ -36,6 +37,7 @@ from dinemic.testing.invariants import (
 )
 from dinemic.testing.network import MemoryLink, MemoryNetwork
 from dinemic.testing.site import Ground, Listening, Pace, Site
+from dinemic.testing.telling import check_told
 from dinemic.testing.trace import Trace
 from dinemic.testing.virtual_time import VirtualTime
 
@@ -283,9 +285,13 @@ class World:
         for group in self.groups():
             check_equal(group)
         for site in self.honest:
+            check_told(site)
             self.check_one(site, replay=replay)
             for judge in self._judges:
                 judge(site)
+        if replay:
+            for group in self.groups():
+                check_histories(group[0])  # the others are equal to it, and to their replays
         if not self._liars:
             for site in self.honest:
                 alarms = site.runner.status().divergences

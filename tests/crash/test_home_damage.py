@@ -12,6 +12,7 @@ import pytest
 from dinemic.doctor import diagnose
 from dinemic_engine.errors import StoreError
 from support.crash_work import Steps, Work, working
+from support.figures import count
 
 TRIALS = 75
 KINDS = ("*.sst", "*.log", "MANIFEST-*", "CURRENT", "OPTIONS-*", "SYNCED")
@@ -38,6 +39,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
 
 def is_noticed(home: Path, events: int) -> bool:
     """Whether damage was named; if not, nothing is missing."""
+    count("damages")
     try:
         found = diagnose(home)
     except StoreError:

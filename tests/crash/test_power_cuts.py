@@ -15,6 +15,7 @@ from dinemic_engine.ledger import Ledger
 from dinemic_engine.store import rocks
 from dinemic_engine.store.rocks import RocksStore
 from support.crash_work import Steps, Work, check_log, working
+from support.figures import count
 from support.power import Files, files_of, lay, torn
 
 STATES = 110
@@ -91,6 +92,7 @@ def test_i_13_a_power_cut_takes_nothing_that_was_synced_and_leaves_no_hole(
         if events is not None:
             assert cut.mark[0] <= events <= cut.events
         found.append(events)
+        count("power cuts")
     kept = {events for events in found if events is not None}
     assert len(kept) > 5, "cut at different places"
     assert None in found, "a hole in the middle of the log"
@@ -107,3 +109,4 @@ def test_a_power_cut_that_takes_what_was_synced_is_refused(
         store = tmp_path / str(number)
         lay({**cut.now, name: cut.now[name][: rng.randrange(len(cut.synced[name]) - 7)]}, store)
         assert outcome(store, cut.mark) is None
+        count("power cuts")

@@ -12,6 +12,7 @@ from dinemic_engine.errors import StoreCorrupt
 from dinemic_engine.store.conformance import HIGHEST, LOWEST
 from dinemic_engine.store.rocks import RocksStore
 from dinemic_engine.store.rocks_files import SYNCED_FILE
+from support.figures import count
 
 ROWS = [(b"%04d" % number, b"%d " % number * 60) for number in range(400)]
 PAGE = 4096
@@ -100,6 +101,7 @@ def test_a_flipped_byte_in_a_table_is_an_error_or_without_effect(
         rows = outcome(table)
         assert rows is None or rows == ROWS
         noticed += rows is None
+        count("damages")
     assert noticed > 40  # the rest hit properties nobody reads
     file.write_bytes(whole)
     assert read_all(table, read_only=False) == ROWS
@@ -146,6 +148,7 @@ def test_a_flipped_byte_in_the_manifest_is_an_error_or_without_effect(
         file.write_bytes(flipped(whole, rng.randrange(len(whole)), 1 << rng.randrange(8)))
         rows = outcome(table)
         assert rows is None or rows == ROWS
+        count("damages")
     file.write_bytes(whole)
     assert read_all(table, read_only=False) == ROWS
 
@@ -171,6 +174,7 @@ def test_a_damaged_log_is_an_error_as_far_as_it_was_flushed(log: Path, rng: rand
     for _ in range(25):
         file.write_bytes(flipped(whole, rng.randrange(len(whole)), 1 << rng.randrange(8)))
         assert is_refused_untouched(log)
+        count("damages")
     for size in [0, 1, 7, len(whole) - 1, *(rng.randrange(len(whole)) for _ in range(10))]:
         file.write_bytes(whole[:size])
         assert is_refused_untouched(log)
@@ -218,6 +222,7 @@ def test_a_log_torn_where_it_was_not_flushed_gives_at_least_the_flushed_batches(
         assert 150 <= len(rows) <= len(ROWS)
         assert rows == ROWS[: len(rows)]
         lengths.add(len(rows))
+        count("power cuts")
         if number % 10 == 0:  # the same, and it goes on from there
             copy = tmp_path / f"copy-{number}"
             shutil.copytree(path, copy)

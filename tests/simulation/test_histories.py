@@ -26,7 +26,7 @@ from dinemic_engine.types import counter, list_reading, members
 from dinemic_engine.view import View
 from support.nodes import object_id
 
-SEEDS = range(6)
+SEEDS = range(4)
 
 
 PLAY = dataclasses.replace(
@@ -50,12 +50,12 @@ def test_i_06_i_09_i_11_histories_and_what_is_told_are_as_the_rules_say(seed: in
 
 
 def test_i_06_writers_who_come_and_go_keep_what_was_seen_of_them() -> None:
-    verdicts = {flags for seed in SEEDS for flags in come_and_go(seed)}
+    verdicts = {flags for seed in range(8) for flags in come_and_go(seed)}
     assert verdicts == {False, True}
 
 
 def come_and_go(seed: int) -> set[bool]:
-    """Two clerks write while they are revoked and granted anew; whether events of theirs are void."""
+    """Two clerks write, are revoked and granted anew: whether events of theirs are void."""
     with World(nodes=3, seed=seed) as world:
         clerks = [world[number].create(Desk) for number in (1, 2)]
         world.settle()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from support.crash_work import GUARDED, LOCAL, RECEIVED, SYNCED, check
+from support.figures import count
 
 KILLED = -9
 _TESTS = Path(__file__).parents[1]
@@ -95,6 +96,7 @@ def kill_at_each_step(
         home = folder / str(at)
         killed = warm.run(home, script, at, after=after, threads=threads)
         check(home, killed.said)
+        count("kills", killed.steps is None)
         shutil.rmtree(home)
         if killed.steps is not None:
             return at - 1

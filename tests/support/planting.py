@@ -10,6 +10,7 @@ not there (any more), or more than once.
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
@@ -19,6 +20,9 @@ from types import CodeType, ModuleType
 from typing import Final, NamedTuple
 
 UNFIT: Final = 70
+
+_TOLD: Final = "DINEMIC_TEST_BUG"
+"""Names the bug to the processes that tests start."""
 
 
 class Bug(NamedTuple):
@@ -68,17 +72,32 @@ class _Finder(MetaPathFinder):
         return importlib.util.spec_from_file_location(fullname, spec.origin, loader=loader)
 
 
-def main(name: str, arguments: Sequence[str]) -> int:
-    """Plant the bug of that name and run pytest with `arguments`; the exit code."""
+def plant(name: str) -> None:
+    """Have this process import a module with the bug of that name in it."""
     from planted.bugs import BUGS
 
     bug = BUGS[name]
     sys.meta_path.insert(0, _Finder(bug))
+    importlib.import_module(bug.module)
+
+
+def interpret(module: str) -> list[str]:
+    """A command that runs a module as a script, with the bug that is planted here, if one is."""
+    name = os.environ.get(_TOLD)
+    if name is None:
+        return [sys.executable, "-m", module]
+    text = f"import runpy; from support.planting import plant; plant({name!r}); "
+    return [sys.executable, "-c", text + f"runpy.run_module({module!r}, run_name='__main__')"]
+
+
+def main(name: str, arguments: Sequence[str]) -> int:
+    """Plant the bug of that name and run pytest with `arguments`; the exit code."""
     try:
-        importlib.import_module(bug.module)
+        plant(name)
     except _Unfit as error:
         sys.stderr.write(f"{error}\n")
         return UNFIT
+    os.environ[_TOLD] = name
     import pytest
 
     return int(pytest.main([*arguments]))

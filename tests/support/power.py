@@ -82,7 +82,8 @@ def torn(before: Files, now: Files, rng: random.Random) -> tuple[Files, bool]:
                 at = rng.randrange(len(kept), cut)
                 at -= at % rng.choice((1, 512, PAGE))
                 hole = rng.choice((512, PAGE, 8 * PAGE))
-                start, end = max(at, len(kept)), min(at + hole, cut)
+                start = max(at, len(kept))
+                end = min(start + hole, cut)
                 state[name] = content[:start] + bytes(end - start) + content[end:cut]
                 harmless = False
         elif rng.random() < 0.3:
