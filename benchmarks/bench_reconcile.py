@@ -20,7 +20,6 @@ from dinemic_engine.event import Event, open_event_untrusted
 from dinemic_engine.ledger import Ledger
 from dinemic_engine.limits import T_US_MAX
 from dinemic_engine.outcomes import Ingested
-from dinemic_engine.ranges import Bound, Fingerprint, Key, Totals
 from dinemic_engine.store.rocks import RocksStore
 from dinemic_engine.view import View
 from dinemic_transport.gossip import Gossip
@@ -58,6 +57,9 @@ class StoreReplica:
         self.store = RocksStore(path)
         self.ledger = Ledger(self.store)
         self.view = View(self.store)
+        self.totals = self.view.totals
+        self.fingerprint = self.view.fingerprint
+        self.keys = self.view.range_keys
         self.gossip = Gossip(lambda raw: open_event_untrusted(raw).id)
 
     def admit(self, events: Sequence[Event]) -> None:
@@ -71,26 +73,6 @@ class StoreReplica:
 
     def model_names(self) -> tuple[str, ...]:
         return tuple(self.view.models())
-
-    def totals(self, model: str) -> Totals:
-        return self.view.totals(model)
-
-    def fingerprint(
-        self, model: str, lower: Bound, upper: Bound, *, effective: bool = False
-    ) -> Fingerprint:
-        return self.view.fingerprint(model, lower, upper, effective=effective)
-
-    def keys(
-        self,
-        model: str,
-        lower: Bound,
-        upper: Bound,
-        limit: int,
-        skip: int = 0,
-        *,
-        effective: bool = False,
-    ) -> list[Key]:
-        return self.view.range_keys(model, lower, upper, limit, skip, effective=effective)
 
     def events(self, ids: Sequence[bytes]) -> list[tuple[str, bytes] | None]:
         return [self.view.raw(event_id) for event_id in ids]

@@ -21,16 +21,8 @@ from dinemic_engine.limits import HOLD_US
 from support.bundles import bundle_of, by_object
 from support.graphs import OWNER, STRANGER, child, genesis, team
 from support.homes import make_home
+from support.models import Dog, Person
 from support.nodes import opened
-
-
-class Person(dinemic.DModel):
-    name = dinemic.DField("name")
-    salary = dinemic.DField("salary", True)
-
-
-class Dog(dinemic.DModel):
-    name = dinemic.DField("name")
 
 
 def run(*words: object, code: int = 0) -> Result:

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-import dinemic
 from dinemic import passphrases
 from dinemic.cli import main
 from dinemic.config import Config
 from dinemic.keyring import Keyring, ObjectKeys
 from dinemic.node import Node
 from dinemic_engine.ids import ObjectId, from_text_untrusted, to_text
+from support.models import Dog, Person
 from support.nodes import acting, open_node, opened, send
 
 PASSPHRASE = "correct horse battery staple"
@@ -36,15 +36,6 @@ def _passphrase(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 with_passphrase = pytest.mark.usefixtures("_passphrase")
-
-
-class Person(dinemic.DModel):
-    name = dinemic.DField("name")
-    salary = dinemic.DField("salary", True)
-
-
-class Dog(dinemic.DModel):
-    name = dinemic.DField("name")
 
 
 def run(*words: object, code: int = 0, **options: Any) -> Result:

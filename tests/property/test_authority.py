@@ -1,259 +1,36 @@
 """Verdicts and all that follows from them against the reference, on random graphs (I-01, I-03).
 
-Six writers (owner, two admins-to-be, two members, a stranger) edit concurrently on views of their
-own: grants, revocations, re-grants, policies per field, removals, sealing epochs, back-dated
-events, restored backups, partitions that last. The events then reach ledgers in some order, in some
-batches, some twice, with restarts in between. Whatever the order, a ledger must say what the
-equations say, refuse what they refuse, and end as one that was fed in replay order (I-05).
+The events of an `AuthorityWorld` reach ledgers in some order, in some batches, some twice, with
+restarts in between. Whatever the order, a ledger must say what the equations say, refuse what they
+refuse, and end as one that was fed in replay order (I-05).
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import random
 from collections import Counter
 
 import pytest
 
-from dinemic_engine.canonical import Sealed
-from dinemic_engine.edits import Set
-from dinemic_engine.event import Event, sign_event
-from dinemic_engine.ids import AuthorId, EventId, ObjectId
-from dinemic_engine.keys import SealingKey, SigningKey
+from dinemic_engine.event import Event
 from dinemic_engine.ledger import Ledger
-from dinemic_engine.ops import (
-    ADMIN,
-    READ,
-    SUITE_X25519,
-    UPDATE,
-    Create,
-    Epoch,
-    Grant,
-    Op,
-    Policy,
-    Remove,
-    Revoke,
-    SetPolicy,
-)
 from dinemic_engine.outcomes import Admitted, Duplicate, Orphan, Refused
-from dinemic_engine.ranges import Fingerprint
+from dinemic_engine.ranges import HIGHEST, LOWEST, Fingerprint
 from dinemic_engine.sealing import reader_sum
 from dinemic_engine.store.layout import AUTHORIZED, CLOSED, REVOKED
 from dinemic_engine.store.memory import MemoryStore
 from dinemic_engine.view import View
-from reference.authority import Judge, Opening, Plain, pasts
+from reference.authority import Judge
+from support.authority_world import FIELDS, PUBLIC, ROLES, AuthorityWorld, name_hash, policy_of
 
-ROLES = {"read": READ, "update": UPDATE, "admin": ADMIN}
-SEALING = SealingKey(bytes(31) + b"\x07").public
-KEYS = {name: SigningKey(bytes(31) + bytes((number,))) for number, name in enumerate("OABMNS", 1)}
-PUBLIC = {name: AuthorId(key.public) for name, key in KEYS.items()}
-FIELDS = ("f", "h")
 FAR = 1 << 50
-
-Act = tuple[object, ...]
-
-
-def name_hash(name: str) -> bytes:
-    return hashlib.sha256(name.encode()).digest()
-
-
-class World:
-    """A random history of one object, as plain events and as signed ones."""
-
-    def __init__(self, rng: random.Random) -> None:
-        self.rng = rng
-        self.sealing = rng.choice((0, 3, 8))
-        """How much of what happens is about sealed values."""
-        self.opening = Opening(rng.random() < 0.25, self._exceptions())
-        create = Create("Doc", SUITE_X25519, SEALING, _policy(self.opening))
-        genesis = sign_event(KEYS["O"], None, 1, (), [create])
-        self.object = ObjectId(genesis.id)
-        self.plain = {"g": Plain("g", "O", 1, genesis.id, (), ())}
-        self.signed = {"g": genesis}
-        self.names = {genesis.id: "g"}
-        self.refused: dict[str, str] = {}
-        """Name to the reason, which the first ledger fills in and others must repeat."""
-        views: dict[str, set[str]] = {name: set(self.plain) for name in KEYS}
-        if rng.random() < 0.7:  # a team to begin with, so that most of what follows is allowed
-            team: list[Act] = [("grant", "admin", "A"), ("grant", "admin", "B")]
-            team += [("grant", "update", "M"), ("grant", "read", "N"), ("grant", "read", "M")]
-            team += [("grant", "update", "A")]
-            self._write("team", "O", views["O"], tuple(rng.sample(team, rng.randrange(3, 7))))
-            for view in views.values():
-                view |= views["O"]
-        cut: set[str] = set()
-        backup = {name: set(view) for name, view in views.items()}
-        for number in range(rng.randrange(4, 30)):
-            if rng.random() < 0.08:  # a partition begins, or heals
-                cut = set() if cut else set(rng.sample("OABMNS", 3))
-            author = rng.choice("OOOABBAMMNS")
-            if rng.random() < 0.03:
-                views[author] = set(backup[author])
-            if rng.random() < 0.05:
-                backup[author] = set(views[author])
-            other = rng.choice("OABMNS")
-            if rng.random() < 0.45 and (other in cut) == (author in cut):
-                views[author] |= views[other]
-            if rng.random() < 0.12:
-                self._cut_unseen(f"e{number}", views)
-                continue
-            while not self._write(f"e{number}", author, views[author], None):
-                if rng.random() < 0.4:  # most of what is refused is tried otherwise, out of sight
-                    break
-                self.forget(f"e{number}")
-
-    def _cut_unseen(self, name: str, views: dict[str, set[str]]) -> None:
-        """Somebody revokes the author of an event, having seen exactly what it had seen."""
-        found = [each for each in self.plain.values() if each.author != "O"]
-        acts = [each for each in found if each.kinds() & {"grant", "revoke"}]
-        if found:
-            event = self.rng.choice(acts if acts and self.rng.random() < 0.5 else found)
-            view = set(pasts(self.plain)[event.name])
-            by = self.rng.choice("OOAB" if event.kinds() & {"set", "remove"} else "O")
-            role = "admin" if event.kinds() & {"grant", "revoke"} else "update"
-            if self._write(name, by, view, (("revoke", role, event.author),)):
-                views[by] |= view
-
-    def judge(self, names: set[str]) -> Judge:
-        return Judge({name: self.plain[name] for name in names}, "O", self.opening)
-
-    def _write(self, name: str, author: str, view: set[str], does: tuple[Act, ...] | None) -> bool:
-        """Whether the event is admissible, or there already."""
-        rng = self.rng
-        heads = sorted(e for e in view if not any(e in self.plain[o].parents for o in view))
-        if does is None and rng.random() < 0.15 and len(view) > 1:  # one who knows only a part
-            heads = rng.sample(sorted(view), rng.choice((1, 1, 2)))
-        heads = sorted(heads, key=lambda head: self.signed[head].id)[:16]
-        t = max(self.plain[head].t for head in heads) + rng.choice((1, 1, 2, 9))
-        does = does or self._does(name, author, view)
-        parents = [EventId(self.signed[head].id) for head in heads]
-        ops = [self._op(name, act) for act in does]
-        signed = sign_event(KEYS[author], self.object, t, parents, ops)
-        if signed.id in self.names:  # the same again is no other event
-            return True
-        plain = Plain(name, author, t, signed.id, tuple(heads), does)
-        self.signed[name] = signed
-        self.names[signed.id] = name
-        self.plain[name] = plain
-        if self.judge(set(self.plain)).admissible(name):
-            view.add(name)
-            return True
-        del self.plain[name]
-        self.refused[name] = ""
-        return False
-
-    def forget(self, name: str) -> None:
-        """Let a refused event never have been made."""
-        del self.refused[name], self.names[self.signed.pop(name).id]
-
-    def _does(self, name: str, author: str, view: set[str]) -> tuple[Act, ...]:
-        rng = self.rng
-        kinds = ["set"] * 4 + ["seal"] * self.sealing + ["remove"] * (rng.random() < 0.1)
-        if author in "OAB" or rng.random() < 0.1:
-            kinds += ["epoch"] * (self.sealing // 2) + ["grant"] * 5 + ["revoke"] * 5
-        if author == "O" or rng.random() < 0.05:
-            kinds += ["policy"]
-        acts: list[Act] = []
-        for index in range(rng.choice((1, 1, 1, 2))):
-            kind = rng.choice(kinds)
-            if kind == "set":
-                acts.append(("set", rng.choice(FIELDS), ""))
-            elif kind == "epoch":
-                again = self._again(view)
-                if again is None or again[1] in {act[1] for act in acts if act[0] == "epoch"}:
-                    again = self._epoch(f"{name}.{index}", view, author)
-                acts.append(again)
-            elif kind == "seal":
-                known = [act for other in view for act in self.plain[other].does]
-                epochs = [str(act[1]) for act in known if act[0] == "epoch"]
-                if epochs and rng.random() < 0.9:
-                    acts.append(("set", rng.choice(FIELDS), max(epochs, key=_made)))
-                elif rng.random() < 0.9:
-                    acts.append(self._epoch(f"{name}.{index}", view, author))
-                    acts.append(("set", rng.choice(FIELDS), f"{name}.{index}"))
-                else:
-                    acts.append(("set", rng.choice(FIELDS), "no.such"))
-            elif kind == "remove":
-                acts.append(("remove",))
-            elif kind == "policy":
-                if not any(act[0] == "policy" for act in acts):
-                    acts.append(("policy", Opening(rng.random() < 0.4, self._exceptions())))
-            else:
-                chief = author == "O" or rng.random() < 0.03
-                role = rng.choice(("read", "update", "admin" if chief else "read"))
-                who = rng.choice("ABMN" + "MNSAB" if rng.random() < 0.97 else "O")
-                if author == "O" and kind == "revoke" and rng.random() < 0.4:
-                    role, who = "admin", rng.choice("AB")
-                acts.append((kind, role, who))
-        return tuple(acts) or (("set", "f", ""),)
-
-    def _epoch(self, name: str, view: set[str], author: str) -> Act:
-        judge = self.judge(view)
-        readers = {who for who in "ABMNS" if judge.held_by(who, "read")} | {"O"}
-        if self.rng.random() < 0.1:
-            readers |= {self.rng.choice("ABMNS")}
-        if self.rng.random() < 0.05:
-            readers = readers - {"O"} or {"O"}
-        return ("epoch", name, *sorted(readers))
-
-    def _again(self, view: set[str]) -> Act | None:
-        """An epoch made before, sealed for one or two more, who mostly are readers."""
-        acts = [act for other in sorted(view) for act in self.plain[other].does]
-        epochs = sorted({str(act[1]) for act in acts if act[0] == "epoch"})
-        if not epochs or self.rng.random() < 0.5:
-            return None
-        judge = self.judge(view)
-        readers = [who for who in "ABMNS" if judge.held_by(who, "read")] or ["O"]
-        if self.rng.random() < 0.1:
-            readers = ["O", "S"]
-        return ("epoch", self.rng.choice(epochs), *sorted(set(self.rng.choices(readers, k=2))))
-
-    @staticmethod
-    def made_again(judge: Judge, epoch: object) -> bool:
-        """Whether an epoch was sealed more than once."""
-        acts = [act for event in judge.events.values() for act in event.does]
-        return sum(act[:2] == ("epoch", epoch) for act in acts) > 1
-
-    def _exceptions(self) -> tuple[tuple[str, bool], ...]:
-        rng = self.rng
-        return (("h", rng.random() < 0.6),) if rng.random() < 0.3 else ()
-
-    def _op(self, name: str, act: Act) -> Op:
-        match act:
-            case ("set", str(field), ""):
-                return Set(field, self.rng.randrange(1 << 40))
-            case ("set", str(field), str(epoch)):
-                return Set(field, Sealed(name_hash(epoch), self.rng.randbytes(16), bytes(32)))
-            case ("remove",):
-                return Remove()
-            case ("policy", Opening() as opening):
-                return SetPolicy(_policy(opening))
-            case ("epoch", str(epoch), *readers):
-                pairs = sorted((PUBLIC[str(reader)], bytes(80)) for reader in readers)
-                return Epoch(SUITE_X25519, name_hash(epoch), tuple(pairs))
-            case ("grant", str(role), str(who)):
-                subject = ObjectId(name_hash(f"{name} {role}"))
-                return Grant(ROLES[role], subject, PUBLIC[who], SUITE_X25519, SEALING)
-            case ("revoke", str(role), str(who)):
-                return Revoke(ROLES[role], PUBLIC[who])
-        raise AssertionError(act)
-
-
-def _policy(opening: Opening) -> Policy:
-    return Policy(opening.default, opening.exceptions)
-
-
-def _made(epoch: str) -> int:
-    """When an epoch was made, roughly: writers use the newest they know."""
-    digits = epoch.partition(".")[0].removeprefix("e")
-    return int(digits) if digits.isdigit() else 0
 
 
 # -- what a ledger must show -----------------------------------------------------------------------
 
 
-def check(world: World, view: View, known: set[str]) -> Counter[str]:
+def check(world: AuthorityWorld, view: View, known: set[str]) -> Counter[str]:
     """The ledger says of the known events what the reference says."""
     judge = world.judge(known)
     counts: Counter[str] = Counter()
@@ -265,7 +42,7 @@ def check(world: World, view: View, known: set[str]) -> Counter[str]:
             expected = CLOSED if judge.closed_unseen(name) else REVOKED
         assert logged.flags == expected, (name, logged.flags, expected)
         counts[logged.rule.partition(":")[0] or logged.verdict] += 1
-    assert view.policy(world.object) == _policy(judge.opening_now())
+    assert view.policy(world.object) == policy_of(judge.opening_now())
     void = {world.names[each.event.id] for each in view.history(world.object) if each.rule}
     check_i_06(judge, void)
     check_i_07(world, judge)
@@ -274,8 +51,7 @@ def check(world: World, view: View, known: set[str]) -> Counter[str]:
     live = judge.live()
     ids = [world.signed[name].id for name in live]
     assert view.fingerprint("Doc") == Fingerprint.of(ids)
-    lowest, highest = (0, b""), (1 << 63, b"")
-    assert {key[1] for key in view.range_keys("Doc", lowest, highest, 1000)} == set(ids)
+    assert {key[1] for key in view.range_keys("Doc", LOWEST, HIGHEST, 1000)} == set(ids)
     assert {world.names[head] for head in view.heads(world.object)} == judge.heads()
     counts["inert"] += len(known - live)
     counts["void and live"] += sum(not judge.stands(name) for name in live)
@@ -315,7 +91,7 @@ def check_i_06(judge: Judge, void: set[str]) -> None:
             assert name not in void, name
 
 
-def check_i_07(world: World, judge: Judge) -> None:
+def check_i_07(world: AuthorityWorld, judge: Judge) -> None:
     """Who was no reader in the eyes of an author was given no key of what it seals, by then."""
     for name, event in judge.events.items():
         seen = world.judge(set(judge.past[name]))
@@ -336,7 +112,7 @@ def check_i_07(world: World, judge: Judge) -> None:
                 assert seen.held_by(who, "read"), (name, who)
 
 
-def check_values(world: World, view: View, judge: Judge) -> Counter[str]:
+def check_values(world: AuthorityWorld, view: View, judge: Judge) -> Counter[str]:
     counts: Counter[str] = Counter()
     removed = judge.removed()
     assert (view.need(world.object)[1].removed_by != b"") == removed
@@ -351,7 +127,7 @@ def check_values(world: World, view: View, judge: Judge) -> Counter[str]:
     return counts
 
 
-def check_holders(world: World, view: View, judge: Judge) -> Counter[str]:
+def check_holders(world: AuthorityWorld, view: View, judge: Judge) -> Counter[str]:
     counts: Counter[str] = Counter()
     readers = reader_sum(bytes(32), PUBLIC["O"])
     for role, number in ROLES.items():
@@ -381,7 +157,7 @@ def check_holders(world: World, view: View, judge: Judge) -> Counter[str]:
 class Site:
     """A ledger being fed, and what of the world it has admitted."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: AuthorityWorld) -> None:
         self.world = world
         self.store = MemoryStore()
         self.ledger = Ledger(self.store)
@@ -417,7 +193,7 @@ class Site:
         self.ledger = Ledger(self.store)
 
 
-def deliver(world: World, rng: random.Random, *, step_checked: bool) -> Site:
+def deliver(world: AuthorityWorld, rng: random.Random, *, step_checked: bool) -> Site:
     """Hand every event to a fresh ledger in a random order; refused ones must be refused."""
     site = Site(world)
     waiting = list(world.signed)
@@ -440,18 +216,18 @@ def deliver(world: World, rng: random.Random, *, step_checked: bool) -> Site:
     return site
 
 
-def _ready(world: World, site: Site, name: str) -> bool:
+def _ready(world: AuthorityWorld, site: Site, name: str) -> bool:
     return all(world.names[parent] in site.known for parent in world.signed[name].parents)
 
 
-def judged_again(world: World, site: Site) -> None:
+def judged_again(world: AuthorityWorld, site: Site) -> None:
     """I-03: what was refused is refused again now that all is known, and after a restart."""
     site.restart()
     site.feed([name for name in world.signed if _ready(world, site, name)])
     assert site.known == set(world.plain)
 
 
-def judged_alone(world: World, name: str) -> None:
+def judged_alone(world: AuthorityWorld, name: str) -> None:
     """I-03: what was refused is refused by a ledger that knows its past and nothing else."""
     site = Site(world)
     past, due = {"g"}, [world.names[parent] for parent in world.signed[name].parents]
@@ -471,7 +247,7 @@ def _order(event: Event) -> tuple[int, bytes]:
 def run(seed: int, *, step_checked: bool) -> Counter[str]:
     """One world, three orders of delivery: equal digests, and the reference's answers."""
     rng = random.Random(seed)
-    world = World(rng)
+    world = AuthorityWorld(rng)
     sites = [deliver(world, rng, step_checked=step_checked) for _ in range(2)]
     in_order = Site(world)
     for name in sorted(world.plain, key=lambda name: _order(world.signed[name])):

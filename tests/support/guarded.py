@@ -9,6 +9,7 @@ import dinemic
 from dinemic.node import Node
 from dinemic_engine.ids import ObjectId
 from support.clocks import BOUND_SECONDS
+from support.nodes import acting
 
 FIELDS: Final = "Person:[id]:*"
 
@@ -44,6 +45,14 @@ class NoEve(dinemic.DAction):
 
 
 GUARD: Final = f"{__name__}.NoEve"
+
+
+def guarding(node: Node, refused: Any = "Eve") -> NoEve:
+    """A `NoEve` of every field of every person, applied on a node."""
+    guard = NoEve(refused)
+    with acting(node):
+        guard.apply(FIELDS)
+    return guard
 
 
 class Told(dinemic.DAction):

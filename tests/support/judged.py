@@ -32,7 +32,6 @@ from dinemic_engine.ops import (
     Create,
     Epoch,
     Grant,
-    Op,
     Policy,
     Remove,
     Revoke,
@@ -292,17 +291,6 @@ class Judged:
             isinstance(op, Remove)
             for event in self.effective(object_id).values()
             for op in event.ops
-        )
-
-    def effective_ops(self, object_id: bytes) -> list[tuple[int, bytes, int, Op]]:
-        """(t, event, position, op) of everything that stands, in the order of ORD-3."""
-        return sorted(
-            (
-                (event.t, bytes(event.id), index, op)
-                for event in self.effective(object_id).values()
-                for index, op in enumerate(event.ops)
-            ),
-            key=lambda placed: placed[:3],
         )
 
     def writes(self, object_id: bytes, name: str) -> list[tuple[int, EventId, int]]:

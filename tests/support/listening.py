@@ -8,10 +8,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from dinemic import running
 from dinemic.actions import DAction
+from dinemic.callbacks import NAMES
 from dinemic.listeners import Cause, Listeners
 from dinemic.node import Node
 from dinemic_engine import canonical
@@ -33,6 +34,7 @@ OWNER = SigningKey(b"\1" * 32)
 STRANGER = SigningKey(b"\2" * 32)
 BOB = ObjectId(b"b" * 32)
 EVE = ObjectId(b"e" * 32)
+FILTER: Final = "Person:[id]:*"
 WITHIN_S = 30.0
 """How long a test waits for what takes microseconds."""
 
@@ -204,3 +206,22 @@ class Told(DAction):
 
     def on_updated(self, object_id: str, field: str, old_value: Any, new_value: Any) -> None:
         self.values.append(new_value)
+
+
+class Calls(DAction):
+    """Keeps every call in order: (callback, *arguments), or for one with a name, which it was."""
+
+    def __init__(self, name: str = "", into: list[Any] | None = None) -> None:
+        self.name = name
+        self.calls: list[Any] = [] if into is None else into
+
+
+def _recorder(name: str) -> Any:
+    def record(self: Calls, *args: Any) -> None:
+        self.calls.append(self.name + name if self.name else (name, *args))
+
+    return record
+
+
+for _name in NAMES:
+    setattr(Calls, _name, _recorder(_name))

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
+from typing import Any, Final, cast
 
 from dinemic.config import Config
 from dinemic.models import DModel
@@ -23,6 +23,8 @@ from dinemic_engine.ranges import HIGHEST, LOWEST
 from dinemic_engine.store.memory import MemoryStore
 
 EVERYTHING = 1 << 30
+QUIET: Final[dict[str, Any]] = {"listen": "127.0.0.1:0", "discover": False}
+"""Options of a node that listens on this host only, and looks for nobody."""
 
 
 def open_node(home: Path, store: str = "memory", **options: object) -> Node:
@@ -117,6 +119,30 @@ class Linked:
 
     def stop(self) -> None:
         """The node closes; links end with the test."""
+
+
+class Ear:
+    """A network without peers, for a node: it hears what the node announces."""
+
+    def __init__(self, node: Node) -> None:
+        self.heard: list[bytes] = []
+        self.models: list[str] = []
+        """Of each event heard."""
+        self.stopped = 0
+        self.clock_behind_us: int | None = None
+        node.network = cast("Network", self)
+
+    def announce(self, model: str, events: Sequence[bytes]) -> None:
+        """To nobody."""
+        self.heard += events
+        self.models += [model] * len(events)
+
+    def stop(self) -> None:
+        """The node closes."""
+        self.stopped += 1
+
+    def status(self) -> None:
+        """There is nothing to tell."""
 
 
 class FailingStore(MemoryStore):

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+import dinemic
+import dinemic.gate
 from dinemic.node import Node
+from support.clocks import Clock
 from support.nodes import open_node, opened
 
 
@@ -26,6 +29,28 @@ def two(tmp_path: Path) -> Iterator[tuple[Node, Node]]:
     yield a, b
     a.close()
     b.close()
+
+
+@pytest.fixture
+def stopped() -> Iterator[None]:
+    """No node of the process is there before the test, and none is left behind."""
+    dinemic.shutdown()
+    yield
+    dinemic.shutdown()
+
+
+@pytest.fixture
+def three(two: tuple[Node, Node], open_it: Callable[..., Node]) -> tuple[Node, Node, Node]:
+    """The two, and a third beside them."""
+    return *two, open_it("c")
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock of all nodes, which can be moved."""
+    moved = Clock()
+    monkeypatch.setattr(dinemic.gate, "_now_us", moved)
+    return moved
 
 
 @pytest.fixture

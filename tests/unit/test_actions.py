@@ -18,9 +18,7 @@ from dinemic_engine.edits import Set
 from dinemic_engine.errors import NotLaunched
 from dinemic_engine.types.change import Question
 from dinemic_engine.vetoes import Veto
-from support.listening import BOB, Host, Told, changes_of, on_host, text_of, write_of
-
-FIELDS = "Person:[id]:*"
+from support.listening import BOB, FILTER, Host, Told, changes_of, on_host, text_of, write_of
 
 
 @pytest.fixture
@@ -68,11 +66,11 @@ def test_a_malformed_filter_is_refused(host: Host, filter: str) -> None:
 
 def test_applied_listeners_are_told_until_revoked(host: Host) -> None:
     told = Told()
-    told.apply(FIELDS)
+    told.apply(FILTER)
     told.revoke("Person:*")
     host.set(1, "one")
     host.settle()
-    told.revoke(FIELDS)
+    told.revoke(FILTER)
     host.set(2, "two")
     host.settle()
     assert told.values == ["one"]
@@ -85,7 +83,7 @@ def test_a_listener_nobody_holds_on_to_is_told(host: Host) -> None:
         def on_updated(self, object_id: str, field: str, old_value: Any, new_value: Any) -> None:
             seen.append((object_id, field, old_value, new_value))
 
-    Watch().apply(FIELDS)
+    Watch().apply(FILTER)
     gc.collect()
     host.set(1, "Bob")
     host.settle()
@@ -106,12 +104,12 @@ def test_a_subclass_need_not_call_the_constructor_and_may_compare_as_it_likes(ho
             return False
 
     odd, other = Odd(), Odd()
-    odd.apply(FIELDS)
-    other.apply(FIELDS)
+    odd.apply(FILTER)
+    other.apply(FILTER)
     host.set(1, 1)
     host.settle()
     assert odd.values == other.values == [1]
-    odd.revoke(FIELDS)
+    odd.revoke(FILTER)
     host.set(2, 2)
     host.settle()
     assert (odd.values, other.values) == ([1], [1, 2])
@@ -124,8 +122,8 @@ def test_inherited_methods_and_those_of_an_instance_are_called(host: Host) -> No
     child, single = Child(), DAction()
     seen: list[Any] = []
     single.on_updated = lambda *args: seen.append(args[-1])  # type: ignore[method-assign]
-    child.apply(FIELDS)
-    single.apply(FIELDS)
+    child.apply(FILTER)
+    single.apply(FILTER)
     host.set(1, 1)
     host.settle()
     assert child.values == seen == [1]
@@ -143,7 +141,7 @@ def test_callbacks_belong_to_the_node_they_were_applied_to(host: Host) -> None:
         def on_updated(self, *args: Any) -> None:
             current.append(running.current())
 
-    Where().apply(FIELDS)
+    Where().apply(FILTER)
     event = write_of(1, Set("name", 1))
     with on_host(Host()):
         host.ask(event, local=True)
@@ -173,7 +171,7 @@ def test_a_function_is_called_for_the_events_it_names(host: Host) -> None:
 
 
 def test_a_function_may_be_a_guard(host: Host) -> None:
-    @on(FIELDS, "update")
+    @on(FILTER, "update")
     def never(*args: Any) -> None:
         raise ValueError("never")
 
@@ -187,7 +185,7 @@ def test_a_function_is_known_by_its_name_in_the_next_process() -> None:
     seen: list[Any] = []
 
     def apply() -> None:
-        @on(FIELDS, "updated")
+        @on(FILTER, "updated")
         def later(*args: Any) -> None:
             seen.append(args[-1])
 
@@ -207,7 +205,7 @@ def test_an_event_there_is_not_is_refused_with_those_there_are(
     host: Host, events: tuple[str, ...]
 ) -> None:
     with pytest.raises(ValueError, match="unauthorized_remove") as caught:
-        on(FIELDS, *events)
+        on(FILTER, *events)
     assert all(name.removeprefix("on_") in str(caught.value) for name in NAMES)
 
 
@@ -216,7 +214,7 @@ def test_a_coroutine_function_is_refused(host: Host) -> None:
         raise AssertionError
 
     with pytest.raises(TypeError, match="on_update"):
-        on(FIELDS, "update")(never)
+        on(FILTER, "update")(never)
 
 
 # -- ready-made guards ----------------------------------------------------------------------------
@@ -270,10 +268,10 @@ def test_a_read_only_field_gets_a_value_once_whoever_the_author(host: Host, fami
 
 
 def test_read_only_without_names_means_every_field_but_not_the_access_lists(host: Host) -> None:
-    ReadOnly().apply("Person:[id]:*")
+    ReadOnly().apply(FILTER)
     assert ask(host, "update", "dict_notes", "x") is not None
     assert ask(host, "delete", "list_update_authorized_objects", "x") is None
-    ReadOnly("list_update_authorized_objects").apply("Person:[id]:*")
+    ReadOnly("list_update_authorized_objects").apply(FILTER)
     assert ask(host, "delete", "list_update_authorized_objects", "x") is not None
 
 

@@ -35,16 +35,8 @@ from dinemic_engine.ops import UPDATE
 from dinemic_engine.store.memory import MemoryStore
 from support.bundles import bundle_of, by_object
 from support.graphs import CLERK, OWNER, STRANGER, child, genesis, portable, team
-from support.nodes import FailingStore, acting, exchange, object_id, open_node, opened, trace
-
-
-class Person(dinemic.DModel):
-    name = dinemic.DField("name")
-    salary = dinemic.DField("salary", True)
-
-
-class Dog(dinemic.DModel):
-    name = dinemic.DField("name")
+from support.models import Dog, Person
+from support.nodes import Ear, FailingStore, acting, exchange, object_id, open_node, opened, trace
 
 
 def rows(node: Node) -> dict[bytes, bytes]:
@@ -159,27 +151,10 @@ def test_a_model_that_is_not_subscribed_is_taken_all_the_same(tmp_path: Path) ->
         assert node.view.models() == ["Person"]
 
 
-class _Ear:
-    """Hears what a node announces to its peers."""
-
-    def __init__(self) -> None:
-        self.heard: list[bytes] = []
-
-    def announce(self, model: str, events: list[bytes]) -> None:
-        self.heard += events
-
-    def stop(self) -> None:
-        pass
-
-    def status(self) -> None:
-        pass
-
-
 def test_what_is_new_is_announced_and_nothing_else(node: Node, tmp_path: Path) -> None:
     events = chain(600)
     node.ingest(b"peer", [event.raw for event in events[:10]])
-    ear = _Ear()
-    node.network = ear  # type: ignore[assignment]
+    ear = Ear(node)
     bundles.import_into(node, put(tmp_path / "f", events))
     assert ear.heard == [event.raw for event in events[10:]]
 

@@ -16,9 +16,7 @@ from dinemic_engine.edits import Set
 from dinemic_engine.errors import StoreCorrupt, StoreError, StoreFull
 from dinemic_engine.store import keyspace, layout
 from dinemic_engine.types.change import Change
-from support.listening import EVE, WITHIN_S, Host, Told, changes_of, write_of
-
-FILTER = "Person:[id]:*"
+from support.listening import EVE, FILTER, WITHIN_S, Host, Told, changes_of, write_of
 
 
 class Stuck(Told):
@@ -148,7 +146,7 @@ def test_a_listener_under_two_filters_hears_both_in_the_order_things_happened() 
 
     host = Host()
     both = Both()
-    host.listeners.apply(both, "Person:[id]:*")
+    host.listeners.apply(both, FILTER)
     host.listeners.apply(both, "Person:[id]")
     expected: list[str] = []
     for number in range(60):

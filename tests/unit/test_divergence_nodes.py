@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-import dinemic
 from dinemic.net import Network
 from dinemic.node import Node
 from dinemic_engine import access
@@ -25,6 +22,7 @@ from dinemic_transport.rows import Divergence
 from dinemic_transport.status import NetworkStatus
 from support.clocks import wait_until
 from support.graphs import CLERK, OWNER, child, team
+from support.guarded import FIELDS, NoEve, Person
 from support.nodes import Linked, acting, object_id, open_node
 from support.session_pair import Pair
 
@@ -82,22 +80,12 @@ def test_a_node_that_ignores_a_revocation_is_found_out(
         assert node.session.counters.divergences == 1
 
 
-class Person(dinemic.DModel, access="open"):
-    name = dinemic.DField("name")
-
-
-class NoEve(dinemic.DAction):
-    def on_update(self, object_id: str, field: str, old_value: object, new_value: object) -> None:
-        if new_value == "Eve":
-            raise ValueError("no Eve")
-
-
 def test_i_08_a_node_whose_guard_refuses_what_others_let_pass_raises_no_alarm(
     nodes: tuple[Node, Node],
 ) -> None:
     strict, free = nodes
     with acting(strict):
-        NoEve().apply("Person:[id]:*")
+        NoEve().apply(FIELDS)
     pair = Pair(Linked(strict), Linked(free), event_id_untrusted)
     with acting(free):
         person = Person([])
@@ -133,14 +121,14 @@ def test_two_nodes_on_a_network_show_it_in_their_status(
     assert sum("DIVERGENCE" in record.getMessage() for record in caplog.records) == 2
 
 
-def diverged(node: Node, seconds: float = 20.0) -> NetworkStatus:
+def diverged(node: Node) -> NetworkStatus:
     """What the network of a node says once it has raised an alarm."""
-    deadline = time.monotonic() + seconds
-    while True:
+
+    def said() -> NetworkStatus:
         status = node.status().network
         assert status is not None
-        if status.divergences:
-            assert status.divergences == 1
-            return status
-        assert time.monotonic() < deadline, "no alarm in time"
-        threading.Event().wait(0.01)
+        return status
+
+    wait_until(lambda: said().divergences > 0)
+    assert said().divergences == 1
+    return said()

@@ -13,18 +13,8 @@ from dinemic.node import Node
 from dinemic_engine.canonical import Sealed, Value
 from dinemic_engine.event import open_event_untrusted
 from dinemic_engine.limits import DEPTH_MAX, EVENT_BYTES_MAX
-from support.nodes import acting, object_id, raw_events, send, trace
-
-
-class Person(dinemic.DModel):
-    name = dinemic.DField("name")
-    salary = dinemic.DField("salary", True)
-    bonus = dinemic.DField("bonus", True, default=0)
-
-
-class Chief(dinemic.DModel):
-    pass
-
+from support.models import Chief, Person, shared
+from support.nodes import object_id, raw_events, send, trace
 
 # -- binding -------------------------------------------------------------------------------------
 
@@ -219,18 +209,12 @@ def test_every_value_comes_back_with_the_type_it_was_set_with(
     two: tuple[Node, Node], field: str
 ) -> None:
     a, b = two
-    with acting(b):
-        chief = Chief([])
-    send(b, a)
-    with acting(a):
-        p = Person([chief.get_db_id()])
+    p, q, _ = shared(two, Person)
     for number, value in enumerate(VALUES):
         p.set(field, value)
         assert same(p.get(field), value), repr(value)[:80]
         p.set(f"{field}{number}", value)
     send(a, b)
-    with acting(b):
-        q = Person(p.get_db_id(), chief.get_db_id())
     assert same(q.get(field), VALUES[-1])
     for number, value in enumerate(VALUES):
         assert same(q.get(f"{field}{number}"), value), repr(value)[:80]

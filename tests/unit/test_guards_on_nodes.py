@@ -12,7 +12,7 @@ import pytest
 import dinemic
 from dinemic.node import Node
 from dinemic_engine.edits import DictSet, Element, ListSet, Set
-from support.guarded import FIELDS, GUARD, NoEve, Person, Safe, rows, settle, veto_of
+from support.guarded import FIELDS, GUARD, NoEve, Person, Safe, guarding, rows, settle, veto_of
 from support.nodes import acting, exchange, forge, object_id, raw_events, send
 
 
@@ -24,12 +24,10 @@ class NoStrangers(dinemic.RejectUnauthorized):
 
 
 def test_a_vetoed_event_is_passed_on_and_has_effect_elsewhere(
-    two: tuple[Node, Node], open_it: Callable[..., Node]
+    three: tuple[Node, Node, Node],
 ) -> None:
-    (a, b), c = two, open_it("c")
-    guard = NoEve()
-    with acting(b):
-        guard.apply(FIELDS)
+    a, b, c = three
+    guard = guarding(b)
     with acting(a):
         p = Person([])
         p.name.set("Bob")
@@ -51,9 +49,7 @@ def test_a_vetoed_event_is_passed_on_and_has_effect_elsewhere(
 
 def test_what_is_built_on_a_vetoed_event_is_judged_by_itself(two: tuple[Node, Node]) -> None:
     a, b = two
-    guard = NoEve()
-    with acting(b):
-        guard.apply(FIELDS)
+    guard = guarding(b)
     with acting(a):
         p = Person([])
         for name in ("Bob", "Eve", "Carol"):
@@ -120,9 +116,7 @@ def test_any_exception_of_a_guard_is_a_veto(
 @pytest.mark.parametrize("value", [b"\xff\xfe", b"", "", "x" * 500_000, None, {"a": [1]}, 2**62])
 def test_every_kind_of_value_reaches_the_guard(two: tuple[Node, Node], value: Any) -> None:
     a, b = two
-    guard = NoEve(refused=value)
-    with acting(b):
-        guard.apply(FIELDS)
+    guard = guarding(b, value)
     with acting(a):
         p = Person([])
         p.name.set(value)
@@ -137,9 +131,9 @@ def test_every_kind_of_value_reaches_the_guard(two: tuple[Node, Node], value: An
 
 
 def test_an_open_object_takes_a_strangers_change_unless_a_guard_says_no(
-    two: tuple[Node, Node], open_it: Callable[..., Node]
+    three: tuple[Node, Node, Node],
 ) -> None:
-    (a, b), c = two, open_it("c")
+    a, b, c = three
     with acting(a):
         p = Person([])
         p.name.set("Bob")
@@ -283,13 +277,9 @@ def _all(a: Node, b: Node) -> Node:
     return a
 
 
-def test_a_guard_is_asked_with_what_the_author_saw(
-    two: tuple[Node, Node], open_it: Callable[..., Node]
-) -> None:
-    (a, b), c = two, open_it("c")
-    guard = NoEve()
-    with acting(c):
-        guard.apply(FIELDS)
+def test_a_guard_is_asked_with_what_the_author_saw(three: tuple[Node, Node, Node]) -> None:
+    a, b, c = three
+    guard = guarding(c)
     with acting(a):
         p = Person([])
         p.name.set("start")

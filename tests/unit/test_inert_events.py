@@ -16,7 +16,7 @@ from dinemic_engine.event import Event
 from dinemic_engine.ops import ADMIN, UPDATE
 from dinemic_engine.outcomes import Admitted, Surplus
 from support.graphs import CHIEF, CLERK, NOW, OWNER, READER, STRANGER, Site, T, child, genesis, team
-from support.nodes import open_node
+from support.nodes import Ear, open_node
 
 PEER, OTHER = b"p" * 32, b"q" * 32
 KEPT = 8
@@ -25,13 +25,6 @@ KEPT = 8
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "INERT_EVENTS_MAX", KEPT)
-
-
-@pytest.fixture
-def node(tmp_path: Path) -> Iterator[Node]:
-    node = open_node(tmp_path)
-    yield node
-    node.close()
 
 
 @pytest.fixture
@@ -266,25 +259,8 @@ def test_surplus_given_back_by_a_late_revocation_of_the_revoker_arrives(
 # -- who is told -----------------------------------------------------------------------------------
 
 
-class _Ear:
-    """Hears what a node announces to its peers."""
-
-    def __init__(self) -> None:
-        self.heard: list[bytes] = []
-
-    def announce(self, model: str, events: list[bytes]) -> None:
-        self.heard += events
-
-    def stop(self) -> None:
-        pass
-
-    def status(self) -> None:
-        pass
-
-
 def test_inert_events_are_not_passed_on_until_something_is_built_on_them(node: Node) -> None:
-    ear = _Ear()
-    node.network = ear  # type: ignore[assignment]
+    ear = Ear(node)
     events, _ = built_upon(3)
     give(node, events[:-1], size=1)
     assert ear.heard == raws(events[:2])
@@ -297,8 +273,7 @@ def test_events_given_back_are_passed_on(node: Node) -> None:
     by_chief = child(first, CHIEF, CLERK.revoke(UPDATE))
     written = child(first, CLERK, Set("n", 1))
     ends_chief = child(first, OWNER, CHIEF.revoke(ADMIN))
-    ear = _Ear()
-    node.network = ear  # type: ignore[assignment]
+    ear = Ear(node)
     give(node, [first, by_chief, written], size=1)
     assert ear.heard == raws([first, by_chief])
     give(node, [ends_chief])

@@ -11,21 +11,9 @@ import dinemic
 import pydinemic
 from dinemic.node import Node
 from dinemic_engine import limits
-from dinemic_engine.ids import from_text_untrusted, to_text
+from dinemic_engine.ids import from_text_untrusted
+from support.models import UNKNOWN, Dog, Person, shared
 from support.nodes import acting, exchange, opened, raw_events, send, trace
-
-
-class Person(dinemic.DModel):
-    name = dinemic.DField("name")
-    salary = dinemic.DField("salary", True)
-
-
-class Dog(dinemic.DModel):
-    name = dinemic.DField("name")
-
-
-UNKNOWN = "Person:" + to_text(bytes(31) + b"\x10")
-
 
 # -- making and naming ---------------------------------------------------------------------------
 
@@ -258,18 +246,12 @@ def test_a_removed_object_is_gone_and_takes_no_writes(node: Node) -> None:
 
 def test_late_events_do_not_bring_a_removed_object_back(two: tuple[Node, Node]) -> None:
     a, b = two
-    with acting(b):
-        chief = Dog([])
-    send(b, a)
-    with acting(a):
-        p = Person([chief.get_db_id()])
-    send(a, b)
-    with acting(b):
-        Person(p.get_db_id(), chief.get_db_id()).name.set("late, and unaware")
+    p, handle, _ = shared(two, Person)
+    handle.name.set("late, and unaware")
     p.remove()
     exchange(a, b)
+    assert not handle.exists()
     with acting(b):
-        assert not Person(p.get_db_id()).exists()
         assert dinemic.object_list("Person:*") == []
     assert not p.exists()
     assert trace(a)[1] == trace(b)[1]
@@ -294,17 +276,11 @@ def test_concurrent_writes_are_both_shown_and_why_tells_the_comparison(
     two: tuple[Node, Node],
 ) -> None:
     a, b = two
-    with acting(b):
-        chief = Dog([])
-    send(b, a)
-    with acting(a):
-        p = Person([chief.get_db_id()])
-        p.name.set("first")
+    p, q, _ = shared(two, Person)
+    p.name.set("first")
     send(a, b)
     p.name.set("by a")
-    with acting(b):
-        q = Person(p.get_db_id(), chief.get_db_id())
-        q.name.set("by b")
+    q.name.set("by b")
     exchange(a, b)
     assert p.name.get() == q.name.get() == "by b"
     for handle in (p, q):
@@ -329,16 +305,11 @@ def test_concurrent_writes_are_both_shown_and_why_tells_the_comparison(
 
 def test_a_delete_beside_a_write_is_a_conflict_too(two: tuple[Node, Node]) -> None:
     a, b = two
-    with acting(b):
-        chief = Dog([])
-    send(b, a)
-    with acting(a):
-        p = Person([chief.get_db_id()])
-        p.name.set("first")
+    p, q, _ = shared(two, Person)
+    p.name.set("first")
     send(a, b)
     p.name.set("kept?")
-    with acting(b):
-        Person(p.get_db_id(), chief.get_db_id()).name.delete()
+    q.name.delete()
     send(b, a)
     winner, loser = p.name.conflicts()
     assert winner.deleted

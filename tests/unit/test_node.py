@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,9 @@ from dinemic_engine.keys import SigningKey
 from dinemic_engine.outcomes import Ingested
 from dinemic_engine.ranges import HIGHEST, LOWEST
 from support.clocks import Clock, wait_until
+from support.models import Person, Wall
 from support.nodes import (
+    Ear,
     acting,
     exchange,
     forge,
@@ -34,22 +35,6 @@ from support.nodes import (
 )
 
 PEER = bytes(range(32))
-
-
-class Person(dinemic.DModel):
-    name = dinemic.DField("name")
-    salary = dinemic.DField("salary", True)
-
-
-class Wall(dinemic.DModel, access="open"):
-    text = dinemic.DField("text")
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    moved = Clock()
-    monkeypatch.setattr(dinemic.gate, "_now_us", moved)
-    return moved
 
 
 # -- received events -----------------------------------------------------------------------------
@@ -290,48 +275,30 @@ def test_many_heads_by_others_keep_nobody_from_sealing_or_from_using_a_grant(nod
     assert p.name.get() == "by the late one"
 
 
-class Wire:
-    """What a node tells its network."""
-
-    clock_behind_us = None
-
-    def __init__(self) -> None:
-        self.announced: list[tuple[str, list[bytes]]] = []
-        self.stopped = 0
-
-    def announce(self, model: str, events: Sequence[bytes]) -> None:
-        self.announced.append((model, list(events)))
-
-    def stop(self) -> None:
-        self.stopped += 1
-
-
 def test_admitted_events_are_announced_once_by_model_and_nothing_else_is(
     two: tuple[Node, Node],
 ) -> None:
     a, b = two
-    wire = Wire()
     with acting(a):
         p = Person([])
         Wall([])
         p.name.set("x")
-    b.network = wire  # type: ignore[assignment]
+    ear = Ear(b)
     events = raw_events(a)
     b.ingest(PEER, events[:1])
     b.ingest(PEER, [*events, *events, b"junk"])
-    told = sorted(raw for _, raws in wire.announced for raw in raws)
-    assert told == sorted(events)
-    assert {model for model, _ in wire.announced} == {"Person", "Wall"}
-    wire.announced.clear()
+    assert sorted(ear.heard) == sorted(events)
+    assert set(ear.models) == {"Person", "Wall"}
+    ear.heard.clear()
+    ear.models.clear()
     with acting(b):
         q = Person([])
         with pytest.raises(dinemic.UpdateRejected):
             Person(p.get_db_id()).name.set("Eve")
-    ((model, raws),) = wire.announced
-    assert model == "Person"
-    assert [open_event_untrusted(raw).object for raw in raws] == [object_id(q)]
+    assert ear.models == ["Person"]
+    assert [open_event_untrusted(raw).object for raw in ear.heard] == [object_id(q)]
     b.close()
-    assert wire.stopped == 1
+    assert ear.stopped == 1
 
 
 # -- time ----------------------------------------------------------------------------------------

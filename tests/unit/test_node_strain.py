@@ -17,25 +17,10 @@ from dinemic.node import Node
 from dinemic_engine.errors import StoreError, StoreFull
 from dinemic_engine.outcomes import Ingested
 from support.clocks import BOUND_SECONDS, Clock, wait_until
+from support.models import Person, Wall
 from support.nodes import FailingStore, acting, exchange, open_node, opened, raw_events, send, trace
 
 PEER = bytes(range(32))
-
-
-class Person(dinemic.DModel):
-    name = dinemic.DField("name")
-    salary = dinemic.DField("salary", True)
-
-
-class Wall(dinemic.DModel, access="open"):
-    text = dinemic.DField("text")
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    moved = Clock()
-    monkeypatch.setattr(dinemic.gate, "_now_us", moved)
-    return moved
 
 
 # -- a failing disk ------------------------------------------------------------------------------

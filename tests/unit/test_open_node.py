@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trio
@@ -13,24 +11,10 @@ import trio
 import dinemic
 from dinemic_engine.errors import TransportError
 from support.clocks import wait_until
-from support.nodes import send
+from support.models import Person
+from support.nodes import QUIET, send
 
-QUIET: dict[str, Any] = {"listen": "127.0.0.1:0", "discover": False}
-
-
-class Person(dinemic.DModel):
-    name = dinemic.DField("name")
-
-
-class Person2(dinemic.DModel):
-    pass
-
-
-@pytest.fixture(autouse=True)
-def _stopped() -> Iterator[None]:
-    dinemic.shutdown()
-    yield
-    dinemic.shutdown()
+pytestmark = pytest.mark.usefixtures("stopped")
 
 
 def test_open_node_serves_trio_programs_and_closes_behind_them(tmp_path: Path) -> None:

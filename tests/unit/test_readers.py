@@ -8,16 +8,8 @@ import pytest
 
 import dinemic
 from dinemic.node import Node
+from support.models import Chief, Person
 from support.nodes import acting, open_node, send
-
-
-class Person(dinemic.DModel):
-    name = dinemic.DField("name")
-    salary = dinemic.DField("salary", True)
-
-
-class Chief(dinemic.DModel):
-    pass
 
 
 def who(handle: Person, at: str | int | None = None) -> list[tuple[str, str]]:

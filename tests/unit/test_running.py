@@ -7,10 +7,8 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
-from typing import Any
 
 import pytest
 import trio
@@ -18,23 +16,14 @@ import trio
 import dinemic
 import pydinemic
 from dinemic_engine.errors import TransportError
+from support.models import Person
+from support.nodes import QUIET
 
-QUIET: dict[str, Any] = {"listen": "127.0.0.1:0", "discover": False}
-
-
-class Person(dinemic.DModel):
-    name = dinemic.DField("name")
+pytestmark = pytest.mark.usefixtures("stopped")
 
 
 class Person2(dinemic.DModel):
     pass
-
-
-@pytest.fixture(autouse=True)
-def _stopped() -> Iterator[None]:
-    dinemic.shutdown()
-    yield
-    dinemic.shutdown()
 
 
 def run_script(code: str, *arguments: object, expect: int = 0) -> str:

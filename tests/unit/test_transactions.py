@@ -13,31 +13,8 @@ from dinemic.node import Node
 from dinemic_engine import draft, limits
 from dinemic_engine.edits import ListInsert
 from dinemic_engine.ops import Epoch
+from support.models import BOTH, Band, Chief, Made, Secret, shared
 from support.nodes import acting, exchange, send, trace
-
-
-class Band(dinemic.DModel):
-    name = dinemic.DField("name")
-    albums = dinemic.DList("albums")
-    prices = dinemic.DDict("prices")
-    sold = dinemic.DCounter("sold")
-    tags = dinemic.DSet("tags")
-
-
-class Secret(dinemic.DModel):
-    name = dinemic.DField("name", True)
-    albums = dinemic.DList("albums", True)
-    prices = dinemic.DDict("prices", True)
-    sold = dinemic.DCounter("sold", True)
-    tags = dinemic.DSet("tags", True)
-
-
-class Fan(dinemic.DModel):
-    pass
-
-
-Made = Band | Secret
-BOTH = pytest.mark.parametrize("model", [Band, Secret])
 
 
 def test_a_transaction_that_reads_more_than_is_remembered_reads_right(
@@ -92,11 +69,8 @@ EMPTY: tuple[object, ...] = ("", [], {}, 0, [], [])
 @BOTH
 def test_edits_of_every_type_become_one_event(two: tuple[Node, Node], model: type[Made]) -> None:
     a, b = two
-    with acting(b):
-        fan = Fan([])
-    send(b, a)
+    made, theirs, _ = shared(two, model)
     with acting(a):
-        made = model([fan.get_db_id()])
         other = model(made.get_db_id())
     with dinemic.transaction(made) as same:
         assert same is made
@@ -106,8 +80,6 @@ def test_edits_of_every_type_become_one_event(two: tuple[Node, Node], model: typ
     assert read(made) == read(other) == EDITED
     assert len(ops_of(made)) == 1
     send(a, b)
-    with acting(b):
-        theirs = model(made.get_db_id(), fan.get_db_id())
     assert read(theirs) == EDITED
     assert a.view.digest_all() == b.view.digest_all()
 
@@ -223,12 +195,12 @@ def test_a_transaction_inside_another_of_one_handle_is_refused(node: Node) -> No
 
 
 def test_only_fields_are_changed_in_a_transaction(node: Node) -> None:
-    made, fan = Band([]), Fan([])
+    made, chief = Band([]), Chief([])
     before = trace(node)
     attempts: list[Callable[[], object]] = [
         made.remove,
-        lambda: made.append_update_authorized(fan.get_db_id()),
-        lambda: made.append_read_authorized(fan.get_db_id()),
+        lambda: made.append_update_authorized(chief.get_db_id()),
+        lambda: made.append_read_authorized(chief.get_db_id()),
         lambda: made.set_access("open"),
     ]
     with made.transaction():
@@ -316,20 +288,15 @@ def test_an_unknown_or_removed_object_has_no_transactions(two: tuple[Node, Node]
 
 def test_a_transaction_nobody_may_make_makes_nothing(two: tuple[Node, Node]) -> None:
     a, b = two
-    with acting(b):
-        fan = Fan([])
-    send(b, a)
-    with acting(a):
-        made = Band([fan.get_db_id()])
+    made, theirs, chief = shared(two, Band)
     made.albums.append("1")
     send(a, b)
     with acting(b):
-        theirs = Band(made.get_db_id(), fan.get_db_id())
         stranger = Band(made.get_db_id(), "")
     before = trace(b)
     with pytest.raises(dinemic.UpdateRejected), stranger.transaction():
         stranger.albums.append("no")
-    made.revoke_update_authorized(fan.get_db_id())
+    made.revoke_update_authorized(chief.get_db_id())
     with pytest.raises(dinemic.UpdateRejected, match="AUTH-"), theirs.transaction():  # noqa: PT012
         theirs.albums.append("too late")
         send(a, b)  # the revocation comes while the transaction is open

@@ -7,6 +7,7 @@ import pytest
 import dinemic
 from dinemic.node import Node
 from dinemic_engine.canonical import Sealed
+from support.models import shared
 from support.nodes import acting, exchange, send
 
 
@@ -16,23 +17,13 @@ class Band(dinemic.DModel):
     secrets = dinemic.DList("secrets", True)
 
 
-class Fan(dinemic.DModel):
-    pass
-
-
 def test_why_a_key_has_its_value_is_told_as_of_a_field(two: tuple[Node, Node]) -> None:
     a, b = two
-    with acting(b):
-        fan = Fan([])
-    send(b, a)
-    with acting(a):
-        band = Band([fan.get_db_id()])
-        band.prices["first"] = "old"
-        band.prices["second"] = "another key"
+    band, theirs, chief = shared(two, Band)
+    band.prices["first"] = "old"
+    band.prices["second"] = "another key"
     send(a, b)
-    with acting(b):
-        theirs = Band(band.get_db_id(), fan.get_db_id())
-        theirs.prices["first"] = "theirs"
+    theirs.prices["first"] = "theirs"
     band.prices["first"] = "ours"
     exchange(a, b)
     for each in (band, theirs):
@@ -45,7 +36,7 @@ def test_why_a_key_has_its_value_is_told_as_of_a_field(two: tuple[Node, Node]) -
         assert each.prices.why("third") == []
 
     del band.prices["first"]
-    band.revoke_update_authorized(fan.get_db_id())
+    band.revoke_update_authorized(chief.get_db_id())
     theirs.prices["first"] = "unseen"
     exchange(b, a)  # b sends it before it hears of the revocation
     for each in (band, theirs):
@@ -61,16 +52,10 @@ def test_why_an_element_has_its_value_goes_back_to_its_insert(
     two: tuple[Node, Node], field: str
 ) -> None:
     a, b = two
-    with acting(b):
-        fan = Fan([])
-    send(b, a)
-    with acting(a):
-        band = Band([fan.get_db_id()])
-        band.append_read_authorized(fan.get_db_id())
-        getattr(band, field).extend(["first", "second", "third"])
+    band, theirs, chief = shared(two, Band)
+    band.append_read_authorized(chief.get_db_id())
+    getattr(band, field).extend(["first", "second", "third"])
     send(a, b)
-    with acting(b):
-        theirs = Band(band.get_db_id(), fan.get_db_id())
     inserted = getattr(band, field).why(1)
     assert [(each.value, each.outcome) for each in inserted] == [("second", "wins")]
     assert inserted[0].rule.startswith("TYPE-6: ")
@@ -90,7 +75,7 @@ def test_why_an_element_has_its_value_goes_back_to_its_insert(
             True
         ]
 
-    band.revoke_update_authorized(fan.get_db_id())
+    band.revoke_update_authorized(chief.get_db_id())
     getattr(theirs, field).delete(1)
     exchange(b, a)  # b sends it before it hears of the revocation
     for each in (band, theirs):
