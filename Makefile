@@ -36,7 +36,7 @@ test-long: $(STAMP) ## the tests marked long, and every property with many more 
 	DINEMIC_TEST_PROFILE=long $(BIN)/python -m pytest -n $(JOBS) --dist worksteal --timeout 3600 -m ""
 
 fuzz: $(STAMP) ## every reader of outside bytes for SECONDS (60), led by coverage if atheris is there
-	cd tests && $(CURDIR)/$(BIN)/python -m fuzz --seconds $(or $(SECONDS),60)
+	cd tests && $(CURDIR)/$(BIN)/python -m fuzz --seconds $(or $(SECONDS),60) --jobs $(JOBS)
 
 campaign: $(STAMP) ## worlds, kills and fuzzing for SECONDS (600); goes on where it was, prints a table
 	cd tests && $(CURDIR)/$(BIN)/python -m campaign --seconds $(or $(SECONDS),600) \

@@ -12,9 +12,8 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
-from dinemic.testing.campaign import table
-from dinemic.testing.scenario import Tally
 from dinemic_engine import blocks
+from support.summing import Summing
 
 # A loaded machine is no failure: neither a deadline nor slow generation may fail a property.
 settings.register_profile(
@@ -33,6 +32,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_SEED_KEY] = seed = int(given or secrets.randbits(32))
     os.environ["DINEMIC_TEST_SEED"] = str(seed)
     config.option.hypothesis_seed = str(seed)
+    config.pluginmanager.register(Summing(config))
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -66,16 +66,6 @@ def small_blocks() -> Iterator[None]:
         patch.setattr(blocks, "BLOCK_EVENTS", 2)
         patch.setattr(blocks, "FANOUT", 4)
         yield
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """What the simulations of this run came to."""
-    reports = [each for each in terminalreporter.getreports("passed") if each.when == "call"]
-    tallies = [value for each in reports for name, value in each.user_properties if name == "tally"]
-    if tallies:
-        terminalreporter.section("simulated")
-        total = Tally(*(sum(column) for column in zip(*map(dict.values, tallies), strict=True)))
-        terminalreporter.write_line(table(total))
 
 
 @pytest.fixture

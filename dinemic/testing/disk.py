@@ -27,6 +27,8 @@ class Disk:
     def __init__(self) -> None:
         self.is_full = False
         """While it is, every write fails and nothing of it is kept."""
+        self.is_stuck = False
+        """A write failed: as with RocksDB no other succeeds before the store is opened again."""
         self.flushed: Callable[[], None] = lambda: None
         """Called when everything written so far is safe."""
         self._versions = [MemoryStore().published()]
@@ -36,6 +38,7 @@ class Disk:
     def open(self) -> DiskStore:
         """The store on this disk."""
         assert self._open is None, "one store at a time"
+        self.is_stuck = False
         self._open = DiskStore(self)
         return self._open
 
@@ -87,7 +90,8 @@ class DiskStore(MemoryStore):
     def write(self, rows: Rows) -> None:
         """Apply a whole batch, or nothing."""
         self._check_alive()
-        if self._disk.is_full:
+        if self._disk.is_full or self._disk.is_stuck:
+            self._disk.is_stuck = True
             raise StoreFull("no space left on the simulated disk")
         super().write(rows)
         self._disk.wrote(self)

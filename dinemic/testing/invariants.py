@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from dinemic_engine.audit import audit
 from dinemic_engine.ids import short
+from dinemic_engine.store.layout import VOID
 from dinemic_engine.view import View
 
 if TYPE_CHECKING:
@@ -74,6 +75,8 @@ def _check_shown(one: Site, other: Site) -> None:
         )
         for event_id in sorted(vetoes.keys() ^ others.keys()):
             who, veto = (one, vetoes[event_id]) if event_id in vetoes else (other, others[event_id])
+            if _is_void(who, object_id, event_id):
+                continue  # it would show nothing anyhow, and not everybody has it (REC-1)
             by = f"{veto.guard} ({veto.reason})" if veto else "a guard that was not asked"
             raise InvariantBroken(
                 "I-08",
@@ -83,6 +86,11 @@ def _check_shown(one: Site, other: Site) -> None:
         if ours.view_digest(object_id) != theirs.view_digest(object_id):
             what = f"{_names(one, other)} show another {model}:{short(object_id)}..."
             raise InvariantBroken("I-08", what)
+
+
+def _is_void(site: Site, object_id: bytes, event_id: bytes) -> bool:
+    logged = site.node.view.history(object_id)
+    return any(each.event.id == event_id and each.flags & VOID for each in logged)
 
 
 def _first_difference(one: Site, other: Site) -> str:

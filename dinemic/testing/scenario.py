@@ -185,6 +185,17 @@ class Scene:
         handle = site.handle(type(target), target)
         self._attempt(lambda: getattr(handle, f"{verb}_{role}_authorized")(who))
 
+    def do_cross(self, of: int, subject: int, action: int, seed: int) -> None:
+        """Let another object write to one, and revoke that just when it acts, maybe elsewhere."""
+        count = len(self.objects)
+        if count > 1:
+            of %= count
+            other = (of + 1 + subject % (count - 1)) % count
+            self.do_access(self._homes[of], of, other, "update", grant=True)
+            self.do_pass(_TO_HEAR_S)
+            self.do_access(self._homes[of], of, other, "update", grant=False)
+            self.do_act(of, action, seed, caller=other)
+
     def do_remove(self, node: int, of: int) -> None:
         """Remove an object."""
         site = self.world[node]
@@ -270,6 +281,8 @@ class Scene:
 GRANTED: Final = 3
 MISCHIEF: Final = ("forge", "backdate", "predate", "flood", "withhold", "equivocate")
 _ROLES: Final = ("read", "update", "admin")
+_TO_HEAR_S: Final = 2.0
+"""In which a grant mostly gets about."""
 
 
 def draw_step(play: Play, rng: Random, edits: int = 12) -> Step:
@@ -292,6 +305,10 @@ def draw_step(play: Play, rng: Random, edits: int = 12) -> Step:
                 }
             case 3 if rng.random() < 0.2:
                 return "remove", {"node": node, "of": of}
+            case 3:
+                crossed = {"of": of, "subject": rng.randrange(64)}
+                crossed |= {"action": rng.randrange(len(play.actions)), "seed": rng.getrandbits(32)}
+                return "cross", crossed
             case _:
                 act: dict[str, Any] = {"of": of, "action": rng.randrange(len(play.actions))}
                 act["seed"] = rng.getrandbits(32)

@@ -235,19 +235,26 @@ class World:
         self._fault("skew", f"{number} {seconds:+.1f} s")
 
     def fill_disk(self, number: int, full: bool = True) -> None:
-        """Let a node's disk take nothing more, or again."""
-        self[number].disk.is_full = full
+        """Let a node's disk take nothing more; or make room, and restart it where that is needed."""
         if full:
+            self[number].disk.is_full = True
             self._fault("full disk", str(number))
         else:
             self.trace.add(self.now, f"room on the disk of {number}")
+            self._make_room(self[number])
+
+    def _make_room(self, site: Site) -> None:
+        site.disk.is_full = False
+        if site.is_up and site.disk.is_stuck:
+            self._down(site)
+            self.restart(site.number)
 
     def mend(self) -> None:
         """Undo all faults that last: heal, clocks, disks, and restart who is down."""
         self.heal()
         for site in self:
             site.skew_s = 0.0
-            site.disk.is_full = False
+            self._make_room(site)
             self.restart(site.number)
         self._travel_s = (0.0, TRAVEL_S)
         self.rough()

@@ -36,9 +36,9 @@ def killed(tmp_path: Path, *, synced: int) -> tuple[Path, int]:
     running, path = tmp_path / "running", tmp_path / "killed"
     store = RocksStore(running)
     flushed = 0
-    for count, (key, value) in enumerate(ROWS, 1):
+    for number, (key, value) in enumerate(ROWS, 1):
         store.write({key: value})
-        if count == synced:
+        if number == synced:
             store.flush()
             flushed = the_only(running, "*.log").stat().st_size
     shutil.copytree(running, path)

@@ -3,7 +3,7 @@
 With atheris installed (libFuzzer for Python; no dependency, for it has wheels for few systems) the
 search is led by what inputs cover, and half of them are made by `mutation`. Without it all are, and
 an input that reaches a new line is one to go on from. Either way each target has a process of its
-own, and begins with the kept inputs and its seeds.
+own, of which `--jobs` run at a time, and begins with the kept inputs and its seeds.
 
 A finding is written to `fuzz-findings`, and the exit code is 1; `--replay FILE` shows it again.
 Once it is mended, its smallest case becomes a seed. `--keep` chooses the kept inputs anew, with
@@ -17,9 +17,10 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from fuzz.run import lines_of
 from fuzz.target import Target, keep, kept
@@ -41,6 +42,7 @@ def main() -> int:
     parser.add_argument("targets", nargs="*", metavar="TARGET", help="all if none is named")
     parser.add_argument("--seconds", type=int, default=60, help="for each target")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--jobs", "-j", type=int, default=1, help="targets at a time")
     parser.add_argument("--keep", action="store_true", help="keep what reaches new lines")
     parser.add_argument("--replay", type=Path, metavar="FILE", help="try one input")
     options = parser.parse_args()
@@ -51,17 +53,41 @@ def main() -> int:
         target.try_one(options.replay.read_bytes())
         return 0
     _say(f"{'target':14} {'inputs':>9} {'corpus':>7} findings\n")
-    found = [_fuzz(name, options.seconds, options.seed, keeps=options.keep) for name in names]
-    return 1 if any(found) else 0
+    inputs = findings = 0
+    with ThreadPoolExecutor(options.jobs) as pool:
+        begin = ((name, [*kept(name), *TARGETS[name].seeds()]) for name in names)
+        runs = [pool.submit(_fuzz, *target, options.seconds, options.seed) for target in begin]
+        for run in runs:
+            result = run.result()
+            _say(f"{result.name:14} {result.inputs:>9} {len(result.reached):7} {result.findings}\n")
+            _say(result.told)
+            inputs, findings = inputs + result.inputs, findings + result.findings
+            if options.keep and not result.findings:
+                keep(result.name, chosen(TARGETS[result.name], result.reached))
+    each = f"{len(names)} targets, {options.seconds} s each"
+    _say(f"{each}: {inputs:,} inputs, {findings} findings\n")
+    return 1 if findings else 0
 
 
-def _fuzz(name: str, seconds: int, seed: int, *, keeps: bool) -> int:
-    """Run a target in a process of its own and tell of it; how many findings there are."""
-    target = TARGETS[name]
+class _Result(NamedTuple):
+    """What came of a target."""
+
+    name: str
+    inputs: int
+    reached: Sequence[bytes]
+    """The inputs that reach something new, and those it began with."""
+    findings: int
+    """A process that failed without one counts as one."""
+    told: str
+    """What it said, if there are findings."""
+
+
+def _fuzz(name: str, begin: Sequence[bytes], seconds: int, seed: int) -> _Result:
+    """Run a target in a process of its own, from the inputs it begins with."""
     with tempfile.TemporaryDirectory(prefix="dinemic-fuzz-") as directory:
         corpus = Path(directory, "corpus")
         corpus.mkdir()
-        for number, data in enumerate([*kept(name), *target.seeds()]):
+        for number, data in enumerate(begin):
             (corpus / f"seed-{number}").write_bytes(data)
         run = subprocess.run(
             [sys.executable, "-m", "fuzz.run", name, str(seconds), str(seed), directory],
@@ -77,13 +103,11 @@ def _fuzz(name: str, seconds: int, seed: int, *, keeps: bool) -> int:
             FINDINGS.mkdir(exist_ok=True)
             (FINDINGS / f"{name}-{path.name}").write_bytes(path.read_bytes())
     told = f"{run.stdout}\n{run.stderr}"
-    count = (_COUNT.findall(told) or ["?"])[-1]
-    _say(f"{name:14} {count:>9} {len(reached):7} {len(findings)}\n")
-    if run.returncode or findings:
-        _say("\n".join(line for line in told.splitlines() if not line.startswith("INFO"))[-4000:])
-    if keeps and not findings:
-        keep(name, chosen(target, [*kept(name), *reached]))
-    return len(findings) or int(run.returncode != 0)
+    count = int((_COUNT.findall(told) or ["0"])[-1])
+    failed = run.returncode != 0 or not count
+    lines = [line for line in told.splitlines() if not line.startswith("INFO")]
+    shown = "\n".join([*lines, ""])[-4000:] if failed or findings else ""
+    return _Result(name, count, reached, len(findings) or int(failed), shown)
 
 
 def chosen(target: Target, inputs: Iterable[bytes]) -> list[bytes]:

@@ -27,6 +27,7 @@ from fuzz.run import _search
 from fuzz.target import CORPUS, ROOT, Finding, Target, kept
 from fuzz.targets import TARGETS
 from fuzz.values import IROH
+from support.figures import count
 from support.hostile_cases import LOG
 
 FOLDERS: Final = ("engine/dinemic_engine", "transport/dinemic_transport", "dinemic")
@@ -41,10 +42,12 @@ def inputs(name: str) -> list[bytes]:
 def tried(name: str, data: bytes) -> set[CodeType]:
     inputs(name)  # what is imported late is no input's work
     try:
-        return TARGETS[name].try_one(data)
+        called = TARGETS[name].try_one(data)
     except Exception as error:
         error.add_note(f"target {name}, input {data.hex()}")
         raise
+    count("fuzzed inputs")
+    return called
 
 
 @functools.cache
@@ -162,7 +165,7 @@ def test_of_inputs_that_reach_the_same_the_shortest_is_kept() -> None:
 
 def test_the_long_run_tells_of_each_target() -> None:
     run = subprocess.run(
-        [sys.executable, "-m", "fuzz", "certificate", "--seconds", "1"],
+        [sys.executable, "-m", "fuzz", "certificate", "text", "--seconds", "1", "--jobs", "2"],
         cwd=ROOT / "tests",
         capture_output=True,
         text=True,
@@ -170,9 +173,14 @@ def test_the_long_run_tells_of_each_target() -> None:
         check=False,
     )
     assert run.returncode == 0, run.stdout + run.stderr
-    name, count, _, findings = run.stdout.splitlines()[1].split()
-    assert (name, findings) == ("certificate", "0")
-    assert int(count) > 10
+    _, *targets, total = run.stdout.splitlines()
+    counts = []
+    for line, wanted in zip(targets, ("certificate", "text"), strict=True):
+        name, count, _, findings = line.split()
+        assert (name, findings) == (wanted, "0")
+        counts.append(int(count))
+    assert min(counts) > 10
+    assert total == f"2 targets, 1 s each: {sum(counts):,} inputs, 0 findings"
 
 
 def test_the_corpus_is_of_these_targets_and_small() -> None:

@@ -6,9 +6,6 @@ I-10: a fingerprint kept in the tree equals one computed from its events.
 from __future__ import annotations
 
 import hashlib
-from bisect import bisect_left
-from collections.abc import Sequence
-from itertools import islice
 
 import pytest
 from hypothesis import given
@@ -19,90 +16,31 @@ from dinemic_engine.blocks import BEGINNING, END, Blocks, sum_of
 from dinemic_engine.event import Event
 from dinemic_engine.ranges import HIGHEST, LOWEST, Fingerprint, head_term
 from dinemic_engine.recount import Recount
-from dinemic_engine.store import Store, keyspace, layout
+from dinemic_engine.store import keyspace, layout
 from dinemic_engine.store.layout import Head
 from dinemic_engine.store.memory import MemoryStore
 from dinemic_engine.store.overlay import Overlay
 from dinemic_engine.store.sums import LEVELS, unpack_totals
 from dinemic_engine.view import View
+from support.counted_sets import MODEL_NO, Change, CountedSet, check_range
 from support.graphs import SEEDS, Site, delivery, histories
 
 pytestmark = pytest.mark.usefixtures("small_blocks")
 
-MODEL_NO = 0
 TIMES = st.integers(0, 400)
 """Few enough that many events share one."""
 
-Change = tuple[str, int, int]
-"""What happens, the time or place it happens at, and how much of it."""
 CHANGES = st.lists(
     st.tuples(st.sampled_from(["add", "add", "add", "remove", "turn"]), TIMES, st.integers(1, 20)),
     max_size=5,
 )
 
 
-class Model:
-    """A model's reconciled set in a dict, and the store it is counted into."""
-
-    def __init__(self) -> None:
-        self.store: Store = MemoryStore()
-        self.effective: dict[bytes, bool] = {}
-        self._made = 0
-
-    def apply(self, batch: Sequence[Change]) -> None:
-        recount, rows = Recount(), Overlay(self.store)
-        for kind, at, count in batch:
-            for step in range(count):
-                if kind == "add":
-                    self._add(recount, at + step)
-                elif self.effective:
-                    self._change(recount, kind, at)
-        recount.write(rows)
-        self.store.write(rows.rows)
-
-    def _add(self, recount: Recount, t: int) -> None:
-        self._made += 1
-        order = layout.pack_order(t, hashlib.sha256(self._made.to_bytes(4, "big")).digest())
-        self.effective[order] = stands = self._made % 4 != 0
-        recount.admit(MODEL_NO, 0, order, effective=stands)
-
-    def _change(self, recount: Recount, kind: str, at: int) -> None:
-        """The first event from a time on leaves the set, or gains or loses effect."""
-        orders = sorted(self.effective)
-        order = orders[min(bisect_left(orders, at.to_bytes(8, "big")), len(orders) - 1)]
-        stands = self.effective[order]
-        if kind == "turn":
-            self.effective[order] = not stands
-            recount.change(MODEL_NO, 0, order, 0, -1 if stands else +1)
-        else:
-            del self.effective[order]
-            recount.change(MODEL_NO, 0, order, -1, -1 if stands else 0)
-
-    def between(self, lower: bytes, upper: bytes) -> list[bytes]:
-        orders = sorted(self.effective)
-        return orders[bisect_left(orders, lower) : bisect_left(orders, upper)]
-
-    def bounds(self) -> list[bytes]:
-        """Where the blocks of any level end."""
-        prefix = len(keyspace.blocks_prefix(MODEL_NO, 1))
-        return [key[prefix:] for key, _ in self.store.scan(b"f", b"g")]
-
-
-def agrees(model: Model, lower: bytes, upper: bytes, skip: int) -> None:
-    tree, inside = Blocks(model.store, MODEL_NO), model.between(lower, upper)
-    expected = sum_of((order, model.effective[order]) for order in inside)
-    assert tree.sums(lower, upper).pack() == expected.pack()
-    for effective in (False, True):
-        left = [order for order in inside if model.effective[order] or not effective][skip:]
-        found = tree.orders_after(lower, upper, skip, effective=effective)
-        assert list(islice(found, 3)) == left[:3]
-
-
 @given(st.lists(CHANGES, max_size=10), st.data())
 def test_i_10_every_range_is_summed_as_its_events_are(
     batches: list[list[Change]], data: st.DataObject
 ) -> None:
-    model = Model()
+    model = CountedSet()
     for batch in batches:
         model.apply(batch)
         faults = [row for row in blocks.check(model.store, MODEL_NO) if row[1] != row[2]]
@@ -112,7 +50,7 @@ def test_i_10_every_range_is_summed_as_its_events_are(
     places = st.sampled_from([BEGINNING, END, *model.effective, *model.bounds()])
     for _ in range(5):
         lower, upper = sorted([data.draw(places), data.draw(places)])
-        agrees(model, lower, upper, data.draw(st.integers(0, len(model.effective) + 1)))
+        check_range(model, lower, upper, data.draw(st.integers(0, len(model.effective) + 1)))
 
 
 @given(histories(40), SEEDS)

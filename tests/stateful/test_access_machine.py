@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import initialize, invariant, rule
 
 import dinemic
 import dinemic.gate
@@ -26,6 +26,7 @@ from dinemic_engine.ids import parse_db_id_untrusted
 from dinemic_engine.ops import ROLES, Epoch, Grant, Remove, Revoke, SetPolicy
 from dinemic_engine.ranges import HIGHEST, LOWEST
 from reference.authority import Judge, Opening, Plain
+from support.figures import Machine
 from support.nodes import acting, exchange, object_id, open_node, send
 
 START_US = 1_800_000_000_000_000
@@ -43,7 +44,7 @@ class Doc(dinemic.DModel):
     secret = dinemic.DField("secret", True)
 
 
-class Access(RuleBasedStateMachine):
+class Access(Machine):
     def __init__(self) -> None:
         super().__init__()
         self.patch = pytest.MonkeyPatch()

@@ -13,7 +13,6 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    RuleBasedStateMachine,
     initialize,
     invariant,
     precondition,
@@ -23,6 +22,7 @@ from hypothesis.stateful import (
 import dinemic
 from dinemic_engine import canonical
 from dinemic_engine.audit import audit
+from support.figures import Machine
 from support.nodes import acting, object_id, open_node, send
 
 
@@ -61,7 +61,7 @@ def spelled(value: Any) -> bytes:
     return canonical.encode(value)
 
 
-class Collections(RuleBasedStateMachine):
+class Collections(Machine):
     """`many`, `keyed`, `count` and `some` are what the fields should be."""
 
     def __init__(self) -> None:

@@ -26,7 +26,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize, invariant, precondition, rule
 
 import dinemic
 import dinemic.gate
@@ -35,6 +35,7 @@ from dinemic_engine.ids import EventId, ObjectId
 from dinemic_engine.ops import ROLES
 from dinemic_engine.ranges import HIGHEST, LOWEST
 from support.clocks import BOUND_SECONDS
+from support.figures import Machine
 from support.nodes import acting, exchange, object_id, open_node, raw_events, send
 
 NODES = 3
@@ -147,7 +148,7 @@ def ordered(values: Any) -> list[str]:
     return sorted(map(repr, values))
 
 
-class ListeningNodes(RuleBasedStateMachine):
+class ListeningNodes(Machine):
     def __init__(self) -> None:
         super().__init__()
         self.patch = pytest.MonkeyPatch()

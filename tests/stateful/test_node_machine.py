@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize, invariant, precondition, rule
 
 import dinemic
 import dinemic.gate
@@ -26,6 +26,7 @@ from dinemic.node import Node
 from dinemic_engine.event import open_event_untrusted
 from dinemic_engine.ids import ObjectId
 from dinemic_engine.ranges import HIGHEST, LOWEST
+from support.figures import Machine
 from support.nodes import acting, exchange, object_id, open_node, raw_events
 
 NODES = 3
@@ -90,7 +91,7 @@ VALUES: st.SearchStrategy[Any] = st.one_of(
 )
 
 
-class Nodes(RuleBasedStateMachine):
+class Nodes(Machine):
     def __init__(self) -> None:
         super().__init__()
         self.patch = pytest.MonkeyPatch()

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import invariant, precondition, rule
 
 from dinemic_engine.errors import StoreError
 from dinemic_engine.store.conformance import HIGHEST, LOWEST
 from dinemic_engine.store.memory import MemoryStore
 from dinemic_engine.store.rocks import RocksStore
+from support.figures import Machine
 
 Scan = Iterator[tuple[bytes, bytes]]
 
@@ -29,7 +30,7 @@ values = st.one_of(st.binary(max_size=8), st.integers(0, 100_000).map(bytes))
 batches = st.dictionaries(keys, st.none() | values, max_size=20)
 
 
-class StoresAgree(RuleBasedStateMachine):
+class StoresAgree(Machine):
     def __init__(self) -> None:
         super().__init__()
         self.path = Path(tempfile.mkdtemp(prefix="dinemic-test-"))
