@@ -235,7 +235,7 @@ class World:
         self._fault("skew", f"{number} {seconds:+.1f} s")
 
     def fill_disk(self, number: int, full: bool = True) -> None:
-        """Let a node's disk take nothing more; or make room, and restart it where that is needed."""
+        """Let a node's disk take nothing more; or make room, and restart it if that is needed."""
         if full:
             self[number].disk.is_full = True
             self._fault("full disk", str(number))
