@@ -88,8 +88,10 @@ def open_envelope_untrusted(raw: bytes) -> Envelope:
         Malformed: neither of our two forms of an untagged COSE_Sign1.
     """
     _check_size(raw)
-    path = b"" if raw.startswith(_HEAD) else _path(raw)
-    begin = len(_HEAD_WITH_PATH) + 1 + len(path) if path else len(_HEAD)
+    path, begin = b"", len(_HEAD)
+    if not raw.startswith(_HEAD):
+        path = _path(raw)
+        begin = len(_HEAD_WITH_PATH) + 1 + len(path)
     tail = len(raw) - _TAIL_BYTES
     if tail < begin + 2 or raw[tail : tail + 2] != _SIGNATURE_HEAD:
         raise Malformed(Reason.ENVELOPE, "no signature where one ends")
@@ -100,12 +102,13 @@ def open_envelope_untrusted(raw: bytes) -> Envelope:
 
 
 def _path(raw: bytes) -> bytes:
-    begin = len(_HEAD_WITH_PATH) + 1
-    if len(raw) < begin or not raw.startswith(_HEAD_WITH_PATH):
+    if not raw.startswith(_HEAD_WITH_PATH):
         raise Malformed(Reason.ENVELOPE, "not an untagged COSE_Sign1 with alg EdDSA")
-    path = raw[begin : begin + raw[begin - 1]]
-    if len(path) != raw[begin - 1] or not batches.is_path_untrusted(path):
-        raise Malformed(Reason.ENVELOPE, f"a path of {len(path)} bytes")
+    begin = len(_HEAD_WITH_PATH) + 1
+    size = int.from_bytes(raw[begin - 1 : begin])
+    path = raw[begin : begin + size]
+    if len(path) < size or not batches.is_path_untrusted(path):
+        raise Malformed(Reason.ENVELOPE, f"a path of {size} bytes")
     return path
 
 
