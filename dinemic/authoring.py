@@ -273,7 +273,7 @@ class Authoring:
     def _admit_own(self, event: Event, of: ObjectId) -> None:
         """Let an event of our own in, or raise; signed with a key of `of`. Under the lock."""
         self._gate.accept(self._judge_own(event), local=True)
-        self._batcher.made(event.author, of, event.id)
+        self._batcher.made(event, of)
         self._gate.counters.authored += 1
 
     def _judge_own(self, event: Event) -> Proposal:

@@ -11,6 +11,7 @@ from typing import Final
 
 from dinemic.gate import Gate
 from dinemic.keyring import Keys
+from dinemic_engine.event import Event
 from dinemic_engine.ids import AuthorId, EventId, ObjectId
 
 BATCH_MAX: Final = 32
@@ -18,6 +19,9 @@ BATCH_MAX: Final = 32
 
 BATCH_MIN: Final = 4
 """A quarter of a signature is the least that is worth writing an event again."""
+
+LARGE_BYTES: Final = 4096
+"""A larger event stays alone: writing it again costs more than its signature."""
 
 REMEMBERED: Final = 1 << 17
 """Events made and not yet signed again, some 100 bytes each; of more the oldest stay alone."""
@@ -42,13 +46,15 @@ class Batcher:
         """Whether there is something to sign."""
         return bool(self._due)
 
-    def made(self, author: AuthorId, of: ObjectId, event_id: EventId) -> None:
-        """Note an event that was just let in; under the gate's lock."""
-        whose = (author, of)
+    def made(self, event: Event, of: ObjectId) -> None:
+        """Note an event that was just let in, signed with a key of `of`; under the gate's lock."""
+        if len(event.raw) > LARGE_BYTES:
+            return
+        whose = (event.author, of)
         ids = self._made.get(whose)
         if ids is None:
             ids = self._made[whose] = []
-        ids.append(event_id)
+        ids.append(event.id)
         if len(ids) >= BATCH_MIN:
             self._due[whose] = ids
         self._count += 1

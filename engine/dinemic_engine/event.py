@@ -282,10 +282,6 @@ def sign_event(
     return _event(_event_id(signed), parts if is_plain else canonical.decode(payload), raw)
 
 
-PATH_BYTES_MAX: Final = max(batches.PATH_SIZES) + len(_HEAD_WITH_PATH) + 1 - len(_HEAD)
-"""By how much an event grows when it is signed together with others."""
-
-
 def sign_together(key: SigningKey, events: Sequence[bytes]) -> list[bytes]:
     """The same events of the holder of `key`, under one signature (EV-10).
 

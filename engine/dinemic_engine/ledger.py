@@ -20,12 +20,12 @@ from collections.abc import Container, Iterator, Sequence
 from dinemic_engine import guards, indexes, log, order, parents, state, verdicts, vetoes
 from dinemic_engine.arrivals import check_tip
 from dinemic_engine.errors import UnknownObject
-from dinemic_engine.event import PATH_BYTES_MAX, Event, sign_event, sign_together
+from dinemic_engine.event import Event, sign_event, sign_together
 from dinemic_engine.guards import Asked
 from dinemic_engine.ids import AuthorId, EventId, ObjectId, short
 from dinemic_engine.indexes import Indexes
 from dinemic_engine.keys import SigningKey
-from dinemic_engine.limits import EVENT_BYTES_MAX, PARENTS_MAX
+from dinemic_engine.limits import PARENTS_MAX
 from dinemic_engine.ops import Create, Op
 from dinemic_engine.outcomes import Answered, Withhold
 from dinemic_engine.proposal import Proposal
@@ -70,9 +70,10 @@ class Ledger:
     def sign_together(self, key: SigningKey, ids: Sequence[EventId]) -> None:
         """Put one signature over admitted events of the holder of `key`, in place of each one's.
 
-        As many of them are signed as fill a tree (EV-10); those that would be too large stay alone.
+        As many of them are signed as fill a tree (EV-10).
 
         Raises:
+            InvalidEvent: one would be too large; nothing was written.
             StoreError: nothing was written.
         """
         found: list[tuple[bytes, bytes]] = []
@@ -82,7 +83,7 @@ class Ledger:
             if place is not None:
                 row = keyspace.event_key(place.no, place.t, event_id)
                 raw = self._store.get(row)
-                if raw is not None and len(raw) + PATH_BYTES_MAX <= EVENT_BYTES_MAX:
+                if raw is not None:
                     found.append((row, raw))
         count = 1 << max(0, len(found).bit_length() - 1)
         if count > 1:

@@ -12,7 +12,7 @@ import pytest
 
 import dinemic
 import dinemic.batcher
-from dinemic.batcher import BATCH_MAX, BATCH_MIN
+from dinemic.batcher import BATCH_MAX, BATCH_MIN, LARGE_BYTES
 from dinemic.config import Config
 from dinemic.keeper import QUIET_S
 from dinemic.keyring import Keyring
@@ -21,7 +21,6 @@ from dinemic.outside import Outside
 from dinemic_engine.audit import audit
 from dinemic_engine.errors import StoreFull
 from dinemic_engine.event import Envelope, open_envelope_untrusted, open_event_untrusted
-from dinemic_engine.limits import EVENT_BYTES_MAX
 from support.clocks import wait_until
 from support.nodes import FailingStore, acting, open_node, opened, raw_events, send, trace
 
@@ -190,12 +189,12 @@ def test_it_gives_way_to_whoever_writes_and_goes_on_later(still: Node) -> None:
     assert sizes(still) == {32: 32, 1: 1}
 
 
-def test_what_would_be_too_large_stays_alone(still: Node) -> None:
-    written(BATCH_MIN - 1).text.set("x" * (EVENT_BYTES_MAX - 300))
+def test_what_is_large_stays_alone(still: Node) -> None:
+    note = written(BATCH_MIN)
+    note.text.set("x" * LARGE_BYTES)
+    note.text.set("x" * (LARGE_BYTES - 400))
     quietly(still)
-    assert sizes(still) == {2: 2, 1: 2}
-    for raw in raw_events(still):
-        open_event_untrusted(raw)
+    assert sizes(still) == {4: 4, 1: 2}
 
 
 def test_a_full_disk_leaves_them_as_they_were(still: Node, store: FailingStore) -> None:
