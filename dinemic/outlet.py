@@ -116,11 +116,13 @@ class Outlet:
         self._stopping = True
         if self._thread.ident is None:
             self._close()
-            return
-        self._near.send(b"\0")
-        self._thread.join(STOP_SECONDS_MAX)
-        if self._thread.is_alive():
-            _log.warning("the outlet has not stopped after %.0f s", STOP_SECONDS_MAX)
+        else:
+            with contextlib.suppress(ConnectionError):  # it has seen that it is to stop
+                self._near.send(b"\0")
+            self._thread.join(STOP_SECONDS_MAX)
+            if self._thread.is_alive():
+                _log.warning("the outlet has not stopped after %.0f s", STOP_SECONDS_MAX)
+        self._near.close()
 
     # -- the thread --------------------------------------------------------------------------
 
@@ -215,5 +217,4 @@ class Outlet:
         for connection in self._connections:
             connection.socket.close()
         self._selector.close()
-        self._near.close()
         self._far.close()

@@ -216,3 +216,18 @@ def test_however_many_ask_the_node_is_seldom_looked_at(monkeypatch: pytest.Monke
         now[0] = moment
         seen.append(look())
     assert seen == [0, 0, 0, 1, 1, 2]
+
+
+def test_a_thread_that_is_awake_may_end_before_it_is_woken_to_end(open_one: Open) -> None:
+    found, caller = open_one(lambda said: b"here")
+    near = found._near
+
+    def late(data: bytes) -> int:
+        caller.ask()  # the thread wakes, sees that it is to stop, and closes everything
+        found._thread.join(SECONDS_MAX)
+        return near.send(data)
+
+    found._near = cast("socket.socket", SimpleNamespace(send=late, close=near.close))
+    found.stop()
+    assert not found._thread.is_alive()
+    assert near.fileno() == -1
