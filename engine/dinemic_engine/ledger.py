@@ -70,25 +70,16 @@ class Ledger:
     def sign_together(self, key: SigningKey, ids: Sequence[EventId]) -> None:
         """Put one signature over admitted events of the holder of `key`, in place of each one's.
 
-        As many of them are signed as fill a tree (EV-10).
-
         Raises:
             InvalidEvent: one would be too large; nothing was written.
+            ValueError: their number fills no tree (EV-10).
             StoreError: nothing was written.
         """
-        found: list[tuple[bytes, bytes]] = []
-        for event_id in ids:
-            value = self._store.get(keyspace.place_key(event_id))
-            place = None if value is None else layout.unpack_place(value)
-            if place is not None:
-                row = keyspace.event_key(place.no, place.t, event_id)
-                raw = self._store.get(row)
-                if raw is not None:
-                    found.append((row, raw))
-        count = 1 << max(0, len(found).bit_length() - 1)
-        if count > 1:
-            signed = sign_together(key, [raw for _, raw in found[:count]])
-            self._store.write({row: raw for (row, _), raw in zip(found, signed, strict=False)})
+        places = [log.place_of(self._store, each) for each in ids]
+        orders = [(place.no, place.t, each) for place, each in zip(places, ids, strict=True)]
+        signed = sign_together(key, [log.raw_at(self._store, *order) for order in orders])
+        keys = [keyspace.event_key(*order) for order in orders]
+        self._store.write(dict(zip(keys, signed, strict=True)))
 
     # -- draft --------------------------------------------------------------------------------
 

@@ -244,10 +244,20 @@ def event_at(rows: Readable, no: int, t: int, event_id: bytes) -> Event:
     Raises:
         StoreCorrupt: the store has rows that tell of the event, but not the event.
     """
+    raw = raw_at(rows, no, t, event_id)
+    return read_event_untrusted(open_envelope_untrusted(raw), verified=True)
+
+
+def raw_at(rows: Readable, no: int, t: int, event_id: bytes) -> bytes:
+    """The signed bytes of an admitted event.
+
+    Raises:
+        StoreCorrupt: as `event_at`.
+    """
     raw = rows.get(keyspace.event_key(no, t, event_id))
     if raw is None:
         raise StoreCorrupt(f"event {short(event_id)} has rows and is not there")
-    return read_event_untrusted(open_envelope_untrusted(raw), verified=True)
+    return raw
 
 
 def tips_of(rows: Readable, no: int, author: bytes) -> list[tuple[int, int]]:
